@@ -8,6 +8,7 @@ minutes, and takes a host in databricks.yml over a different DATABRICKS_HOST wit
 {% if cookiecutter.auth == "oauth-m2m" %}
 import base64
 {%- endif %}
+import http.client
 import json
 import os
 import queue
@@ -65,6 +66,8 @@ def credential(name: str, mend: str) -> str:
         raise Problem(f"{name} has no value; {mend}")
     if value == PLACEHOLDER:
         raise Problem(f"{name} is still the stack's placeholder; {mend}")
+    if not (value.isascii() and value.isprintable() and " " not in value):
+        raise Problem(f"{name} holds more than one word; {mend}")
     return value
 
 
@@ -105,11 +108,14 @@ def access_token(host: str, mend: str) -> str:
 {%- else %}
 def access_token(host: str, mend: str) -> str:
     """A token for the workspace's API, in exchange for the build's AWS identity token."""
+    identity = Path(os.environ.get("DATABRICKS_OIDC_TOKEN_FILEPATH", ""))
+    if not identity.is_file():
+        raise Problem("no AWS identity token yet; the buildspec runs cicd/mint_token.sh before this")
     form = {
         "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
         "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
         "client_id": credential("DATABRICKS_CLIENT_ID", mend),
-        "subject_token": Path(os.environ["DATABRICKS_OIDC_TOKEN_FILEPATH"]).read_text().strip(),
+        "subject_token": identity.read_text(encoding="ascii").strip(),
         "scope": "all-apis",
     }
     return ask(f"{host}/oidc/v1/token", None, form)["access_token"]
@@ -135,14 +141,14 @@ def sign_in(target: str, host: str) -> str:
         if error.code in (400, 401, 403):
             raise Problem(f"{host} refuses the credential (HTTP {error.code}); {refused}") from None
         raise Problem(f"{host} answers HTTP {error.code}; {network}") from None
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, http.client.HTTPException):
         raise Problem(f"{host} does not answer as a Databricks workspace; {network}") from None
     except OSError as error:
         raise Problem(f"{host} cannot be reached ({error}); {network}") from None
 
 
 def in_time(target: str, host: str) -> str:
-    """What sign_in returns or raises, or a Problem after SECONDS: a name server's delay counts too."""
+    """What sign_in returns or raises; after SECONDS a Problem, a slow name server included."""
     outcome: queue.SimpleQueue[str | Problem] = queue.SimpleQueue()
 
     def attempt() -> None:
