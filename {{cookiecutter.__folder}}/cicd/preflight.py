@@ -110,7 +110,7 @@ def access_token(host: str, mend: str) -> str:
     """A token for the workspace's API, in exchange for the build's AWS identity token."""
     identity = Path(os.environ.get("DATABRICKS_OIDC_TOKEN_FILEPATH", ""))
     if not identity.is_file():
-        raise Problem("no AWS identity token yet; the buildspec runs cicd/mint_token.sh before this")
+        raise Problem("no AWS identity token yet; cicd/mint_token.sh comes before this")
     form = {
         "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
         "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",

@@ -17,9 +17,11 @@ def client(service: str):
 
 
 def outputs() -> dict[str, str]:
-    """The stack's outputs by name. Raises ClientError where there is no such stack."""
+    """The stack's outputs by name. Exits while it has none; raises ClientError without a stack."""
     stack = client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
-    return {item["OutputKey"]: item["OutputValue"] for item in stack.get("Outputs", [])}
+    if not stack.get("Outputs"):
+        sys.exit(f"the stack {STACK} is {stack['StackStatus']}; bring it up first: make stack")
+    return {item["OutputKey"]: item["OutputValue"] for item in stack["Outputs"]}
 
 
 def resources() -> dict[str, str]:

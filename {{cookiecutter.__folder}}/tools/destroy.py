@@ -51,7 +51,7 @@ def destroy_bundle(project: str, target: str, bucket: str, key: str) -> None:
         time.sleep(5)
     if build["buildStatus"] != "SUCCEEDED":
         sys.exit(
-            f"destroy.py: the deployment in {target} could not be deleted; the stack is untouched.\n"
+            f"destroy.py: the deployment in {target} is not deleted; the stack is untouched.\n"
             f"The log says why: {build.get('logs', {}).get('deepLink', build['id'])}\n"
             "To leave the deployments as they are and go on: make destroy KEEP_DEPLOYMENTS=1"
         )

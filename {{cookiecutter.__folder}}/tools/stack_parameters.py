@@ -1,4 +1,4 @@
-"""Prints the parameters for `make stack`: the defaults in cicd/stack.yml, then what the caller adds.
+"""Prints the parameters for `make stack`: the defaults in cicd/stack.yml, then what is added.
 
 `aws cloudformation deploy` keeps a parameter's old value unless it is told otherwise, so without
 this a default that changed in the repository would never reach the stack.
