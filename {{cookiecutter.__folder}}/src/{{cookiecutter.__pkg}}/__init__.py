@@ -1,1 +1,1 @@
-"""{{ cookiecutter.project_name }}: the code that the job and the pipeline share."""
+"""The code that the job and the pipeline share."""

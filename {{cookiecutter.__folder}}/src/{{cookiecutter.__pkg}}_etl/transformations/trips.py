@@ -1,11 +1,10 @@
 """The pipeline: the source's trips, seen through a view, become a table by day."""
 
 from pyspark import pipelines as dp
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 
 from {{ cookiecutter.__pkg }} import trips
 
-spark = SparkSession.active()
 source_table = spark.conf.get("bundle.source_table")
 
 
