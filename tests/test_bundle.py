@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+
 from loopback import Answer, Request, serve
 
 TARGETS = ["development", "qa", "prod"]

@@ -49,8 +49,8 @@ def _run(fixture: type[NutterFixture]) -> list[TestCase]:
     outcomes, crash, stage = [], None, "__init__"
     try:
         instance = fixture()
-        stage = "before_all"
         outcomes = instance.test_results.results  # filled test by test, so a crash keeps the rest
+        stage = "before_all"
         instance.execute_tests()
     except (Exception, SystemExit) as error:
         stage = "after_all" if outcomes else stage
