@@ -1,9 +1,9 @@
 """Deletes what this repository has deployed: the bundles in qa and prod, then the stack."""
 
-import itertools
 import os
 import sys
 import time
+from typing import NoReturn
 
 import aws_stack
 from botocore.exceptions import ClientError, WaiterError
@@ -26,14 +26,24 @@ def last_input(pipeline: str, project: str) -> tuple[str, str] | None:
     return None
 
 
-def destroy_bundle(project: str, target: str, bucket: str, key: str) -> None:
-    """Runs `bundle destroy` as a build of the target's project, whose identity owns the deployment.
+def give_up(target: str, why: str) -> NoReturn:
+    """Exits while a deployment is left and the stack is still there to delete it with."""
+    sys.exit(
+        f"destroy.py: the deployment in {target} is not deleted, nor is the stack: {why}\n"
+        "To leave the deployments as they are and go on: make destroy KEEP_DEPLOYMENTS=1"
+    )
 
-    Exits where the build fails, before anything of AWS is gone.
-    """
-    codebuild = aws_stack.client("codebuild")
+
+def destroy_bundle(project: str, target: str, bucket: str, key: str) -> None:
+    """Runs `bundle destroy` as a build of the target's project, whose identity owns the deployment."""
     source = f"destroy/{target}.zip"
-    aws_stack.client("s3").copy({"Bucket": bucket, "Key": key}, bucket, source)
+    try:
+        aws_stack.client("s3").copy({"Bucket": bucket, "Key": key}, bucket, source)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
+            raise
+        give_up(target, f"its release is no longer in the artifact bucket ({bucket}/{key})")
+    codebuild = aws_stack.client("codebuild")
     build = codebuild.start_build(
         projectName=project,
         sourceTypeOverride="S3",
@@ -42,19 +52,14 @@ def destroy_bundle(project: str, target: str, bucket: str, key: str) -> None:
         buildspecOverride=BUILDSPEC,
         environmentVariablesOverride=[{"name": "TARGET", "value": target, "type": "PLAINTEXT"}],
     )["build"]
-    for dots in itertools.count():
-        print(f"\r{target}: deleting the bundle's deployment {'.' * dots}", end="", flush=True)
-        build = codebuild.batch_get_builds(ids=[build["id"]])["builds"][0]
-        if build["buildStatus"] != "IN_PROGRESS":
-            print(f" {build['buildStatus']}")
-            break
+    print(f"{target}: deleting the deployment ", end="", flush=True)
+    while build["buildStatus"] == "IN_PROGRESS":
         time.sleep(5)
+        print(".", end="", flush=True)
+        (build,) = codebuild.batch_get_builds(ids=[build["id"]])["builds"]
+    print(f" {build['buildStatus']}")
     if build["buildStatus"] != "SUCCEEDED":
-        sys.exit(
-            f"destroy.py: the deployment in {target} is not deleted; the stack is untouched.\n"
-            f"The log says why: {build.get('logs', {}).get('deepLink', build['id'])}\n"
-            "To leave the deployments as they are and go on: make destroy KEEP_DEPLOYMENTS=1"
-        )
+        give_up(target, f"its build's log says why: {build['logs'].get('deepLink', build['id'])}")
 
 
 def destroy_bundles(found: dict[str, str]) -> None:

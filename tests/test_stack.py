@@ -1,0 +1,472 @@
+"""The resolved stack: who may do what, what the rules start, what is refused as a parameter."""
+
+import fnmatch
+import json
+import re
+from pathlib import Path
+
+import botocore.session
+import pytest
+import yaml
+from botocore.validate import ParamValidator
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+from cloud_radar.cf.unit import Template
+from moto.events.models import EventPattern
+
+AUTHS = ["pat", "oauth-m2m", "aws-iam"]
+WITH_SECRETS = ["pat", "oauth-m2m"]
+
+
+@pytest.fixture
+def stack(rendering):
+    """Resolves the stack of a variant: `stack("pat", BranchName="x")` is its template as a dict."""
+
+    def resolve(auth: str, region: str = "us-east-1", **parameters: str) -> dict:
+        template = Template.from_yaml(rendering(f"{auth}-serverless") / "cicd/stack.yml")
+        return template.render(parameters, region=region)
+
+    return resolve
+
+
+def of_type(template: dict, kind: str) -> dict[str, dict]:
+    """Properties by logical ID of the resources of one type."""
+    found = {
+        name: item["Properties"]
+        for name, item in template["Resources"].items()
+        if item["Type"] == f"AWS::{kind}"
+    }
+    assert found, kind
+    return found
+
+
+def as_list(value: object) -> list:
+    """A policy's one or many, as many."""
+    return value if isinstance(value, list) else [value]
+
+
+def statements(role: dict) -> list[dict]:
+    """Every statement of a role's own policies."""
+    assert set(role) & {"ManagedPolicyArns", "PermissionsBoundary"} == set()
+    return [item for policy in role["Policies"] for item in policy["PolicyDocument"]["Statement"]]
+
+
+def allowed(template: dict, action: str, resource: str) -> set[str]:
+    """The roles that may do `action` on `resource`, wildcards read as IAM reads them."""
+    return {
+        name
+        for name, role in of_type(template, "IAM::Role").items()
+        for statement in statements(role)
+        for pattern in as_list(statement["Action"])
+        for target in as_list(statement["Resource"])
+        if fnmatch.fnmatchcase(action.lower(), pattern.lower())
+        and fnmatch.fnmatchcase(resource, target)
+    }
+
+
+# ---- Who may do what -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("auth", WITH_SECRETS)
+@pytest.mark.parametrize("env", ["Qa", "Prod"])
+def test_a_secret_is_read_by_its_own_build_only(stack, auth: str, env: str) -> None:
+    readers = allowed(stack(auth), "secretsmanager:GetSecretValue", f"{env}Secret")
+    assert readers == {f"{env}BuildRole"}
+
+
+@pytest.mark.parametrize("auth", WITH_SECRETS)
+@pytest.mark.parametrize("env", ["Qa", "Prod"])
+def test_a_build_is_given_its_own_secret_only(stack, auth: str, env: str) -> None:
+    project = of_type(stack(auth), "CodeBuild::Project")[f"{env}Build"]
+    assert project["ServiceRole"] == f"{env}BuildRole.Arn"
+    variables = {item["Name"]: item for item in project["Environment"]["EnvironmentVariables"]}
+    secret = {name for name, item in variables.items() if item.get("Type") == "SECRETS_MANAGER"}
+    told = {
+        "pat": {"DATABRICKS_TOKEN": f"{env}Secret:token"},
+        "oauth-m2m": {
+            "DATABRICKS_CLIENT_ID": f"{env}Secret:client_id",
+            "DATABRICKS_CLIENT_SECRET": f"{env}Secret:client_secret",
+        },
+    }[auth]
+    assert {name: variables[name]["Value"] for name in secret} == told
+
+
+@pytest.mark.parametrize("auth", WITH_SECRETS)
+def test_a_fresh_secret_holds_the_placeholder_that_the_preflight_knows(stack, auth: str) -> None:
+    for secret in of_type(stack(auth), "SecretsManager::Secret").values():
+        value = json.loads(secret["GenerateSecretString"]["SecretStringTemplate"])
+        assert set(value.values()) == {"not-set"}
+        assert secret["KmsKeyId"] == "Key.Arn"
+
+
+def test_aws_iam_stores_nothing_and_mints_for_databricks_only(stack) -> None:
+    template = stack("aws-iam")
+    kinds = {item["Type"] for item in template["Resources"].values()}
+    assert "AWS::SecretsManager::Secret" not in kinds
+    assert allowed(template, "secretsmanager:GetSecretValue", "any") == set()
+    minting = allowed(template, "sts:GetWebIdentityToken", "*")
+    assert minting == {"QaBuildRole", "ProdBuildRole"}
+    for name in minting:
+        (statement,) = (
+            item
+            for item in statements(template["Resources"][name]["Properties"])
+            if item["Action"] == "sts:GetWebIdentityToken"
+        )
+        assert statement["Condition"] == {
+            "ForAllValues:StringEquals": {"sts:IdentityTokenAudience": "databricks"},
+            "Null": {"sts:IdentityTokenAudience": "false"},
+            "StringEquals": {"sts:SigningAlgorithm": "RS256"},
+            "NumericLessThanEquals": {"sts:DurationSeconds": 900},
+        }
+
+
+@pytest.mark.parametrize("auth", AUTHS)
+def test_no_role_is_allowed_everything_of_anything(stack, auth: str) -> None:
+    for name, role in of_type(stack(auth), "IAM::Role").items():
+        for statement in statements(role):
+            assert statement["Effect"] == "Allow"
+            # AWS offers no resource to narrow this one by.
+            if as_list(statement["Action"]) != ["sts:GetWebIdentityToken"]:
+                assert "*" not in as_list(statement["Resource"]), (name, statement)
+            assert not [action for action in as_list(statement["Action"]) if "*" in action], name
+
+
+def test_every_role_is_used_and_trusts_one_service(stack) -> None:
+    template = stack("pat")
+    trusted = {
+        name: [item["Principal"]["Service"] for item in trust["Statement"]]
+        for name, role in of_type(template, "IAM::Role").items()
+        for trust in [role["AssumeRolePolicyDocument"]]
+    }
+    assert trusted == {
+        "PushRuleRole": ["events.amazonaws.com"],
+        "QaBuildRole": ["codebuild.amazonaws.com"],
+        "ProdBuildRole": ["codebuild.amazonaws.com"],
+        "PipelineRole": ["codepipeline.amazonaws.com"],
+    }
+    text = json.dumps(template["Resources"])
+    assert [name for name in trusted if f'"{name}.Arn"' not in text] == []
+
+
+def test_prod_cannot_change_a_release_and_qa_cannot_start_anything(stack) -> None:
+    template = stack("pat")
+    assert allowed(template, "s3:PutObject", "ArtifactBucket.Arn/x") == {
+        "QaBuildRole",
+        "PipelineRole",
+    }
+    assert allowed(template, "codebuild:StartBuild", "ProdBuild.Arn") == {"PipelineRole"}
+    start = "arn:aws:codepipeline:us-east-1:555555555555:Pipeline"
+    assert allowed(template, "codepipeline:StartPipelineExecution", start) == {"PushRuleRole"}
+
+
+# ---- What the rules start ------------------------------------------------------------------------
+
+PUSH = {  # as the CodeCommit User Guide documents it
+    "version": "0",
+    "id": "01234567-EXAMPLE",
+    "detail-type": "CodeCommit Repository State Change",
+    "source": "aws.codecommit",
+    "account": "123456789012",
+    "time": "2026-11-24T12:00:00Z",
+    "region": "us-east-1",
+    "resources": ["Repository.Arn"],
+    "detail": {
+        "event": "referenceUpdated",
+        "repositoryName": "my-data-project",
+        "repositoryId": "12345678-1234-5678-abcd-12345678abcd",
+        "referenceType": "branch",
+        "referenceName": "main",
+        "referenceFullName": "refs/heads/main",
+        "commitId": "3e5983DESTINATION",
+        "oldCommitId": "3e5983DESTINATION0",
+    },
+}
+
+
+def changed(original: dict, **changes: object) -> dict:
+    """The event with some of its own or its detail's fields changed."""
+    outer = {key: value for key, value in changes.items() if key in original}
+    detail = {key: value for key, value in changes.items() if key not in original}
+    return original | outer | {"detail": original["detail"] | detail}
+
+
+def matches(template: dict, rule: str, event: dict) -> bool:
+    """Whether moto's EventBridge would fire the rule."""
+    pattern = template["Resources"][rule]["Properties"]["EventPattern"]
+    return EventPattern.load(json.dumps(pattern)).matches_event(event)
+
+
+@pytest.mark.parametrize(
+    ("changes", "starts"),
+    [
+        ({}, True),
+        ({"event": "referenceCreated"}, True),
+        ({"event": "referenceDeleted"}, False),
+        ({"referenceName": "feature"}, False),
+        ({"referenceType": "tag"}, False),
+        ({"resources": ["arn:aws:codecommit:us-east-1:123456789012:other"]}, False),
+    ],
+)
+def test_a_push_to_the_branch_starts_the_pipeline(stack, changes: dict, starts: bool) -> None:
+    assert matches(stack("pat"), "PushRule", changed(PUSH, **changes)) is starts
+
+
+def test_the_pipeline_starts_with_the_commit_that_was_pushed(stack) -> None:
+    (target,) = stack("pat")["Resources"]["PushRule"]["Properties"]["Targets"]
+    transformer = target["InputTransformer"]
+    assert transformer["InputPathsMap"] == {"commit": "$.detail.commitId"}
+    given = json.loads(transformer["InputTemplate"].replace("<commit>", '"3e5983DESTINATION"'))
+    model = botocore.session.get_session().get_service_model("codepipeline")
+    shape = model.operation_model("StartPipelineExecution").input_shape
+    report = ParamValidator().validate({"name": "pipeline", **given}, shape)
+    assert report.generate_report() == ""
+    assert given["sourceRevisions"] == [
+        {
+            "actionName": "Source",
+            "revisionType": "COMMIT_ID",
+            "revisionValue": "3e5983DESTINATION",
+        }
+    ]
+    assert target["RoleArn"] == "PushRuleRole.Arn"
+
+
+STAGE = {
+    "detail-type": "CodePipeline Stage Execution State Change",
+    "source": "aws.codepipeline",
+    "detail": {"pipeline": "Pipeline", "execution-id": "1", "stage": "QA", "state": "FAILED"},
+}
+APPROVAL = {
+    "detail-type": "CodePipeline Action Execution State Change",
+    "source": "aws.codepipeline",
+    "detail": {
+        "pipeline": "Pipeline",
+        "execution-id": "1",
+        "stage": "Review",
+        "action": "Approve",
+        "state": "STARTED",
+        "type": {"owner": "AWS", "category": "Approval", "provider": "Manual", "version": "1"},
+    },
+}
+BUILD = {"owner": "AWS", "category": "Build", "provider": "CodeBuild", "version": "1"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "event", "mails"),
+    [
+        ("PipelineFailedRule", STAGE, True),
+        ("PipelineFailedRule", changed(STAGE, state="SUCCEEDED"), False),
+        ("PipelineFailedRule", changed(STAGE, pipeline="another"), False),
+        ("ApprovalWaitingRule", APPROVAL, True),
+        ("ApprovalWaitingRule", changed(APPROVAL, state="SUCCEEDED"), False),
+        ("ApprovalWaitingRule", changed(APPROVAL, type=BUILD), False),
+        ("ApprovalWaitingRule", changed(APPROVAL, pipeline="another"), False),
+    ],
+)
+def test_mail_is_sent_for_this_pipelines_events_only(stack, rule, event, mails) -> None:
+    template = stack("pat")
+    assert matches(template, rule, event) is mails
+    (target,) = template["Resources"][rule]["Properties"]["Targets"]
+    assert target["Arn"] == "Topic"
+    text = target["InputTransformer"]["InputTemplate"]
+    assert set(re.findall("<(.+?)>", text)) == set(target["InputTransformer"]["InputPathsMap"])
+
+
+def test_events_may_publish_to_the_encrypted_topic(stack) -> None:
+    template = stack("pat")
+    (statement,) = of_type(template, "SNS::TopicPolicy")["TopicPolicy"]["PolicyDocument"][
+        "Statement"
+    ]
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    assert "Condition" not in statement  # EventBridge supports none here
+    key = of_type(template, "KMS::Key")["Key"]["KeyPolicy"]["Statement"]
+    (events,) = (item for item in key if item["Principal"] == statement["Principal"])
+    assert events["Action"] == ["kms:Decrypt", "kms:GenerateDataKey*"]
+    assert "Condition" not in events
+
+
+# ---- The pipeline --------------------------------------------------------------------------------
+
+SOURCE_VARIABLES = {
+    "AuthorDate",
+    "BranchName",
+    "CommitId",
+    "CommitMessage",
+    "CommitterDate",
+    "RepositoryName",
+}
+
+
+@pytest.mark.parametrize("auth", AUTHS)
+def test_every_variable_of_the_pipeline_is_exported_by_an_earlier_action(
+    stack, rendering, auth: str
+) -> None:
+    template = stack(auth)
+    projects = of_type(template, "CodeBuild::Project")
+    known: dict[str, set[str]] = {}
+    used = set()
+    for stage in template["Resources"]["Pipeline"]["Properties"]["Stages"]:
+        for action in stage["Actions"]:
+            configuration = action["Configuration"]
+            for value in configuration.values():
+                for namespace, name in re.findall(r"#\{(\w+)\.(\w+)\}", str(value)):
+                    used.add(name)
+                    assert name in known[namespace], (action["Name"], namespace, name)
+            if action["ActionTypeId"]["Provider"] == "CodeCommit":
+                known[action["Namespace"]] = SOURCE_VARIABLES
+            elif "Namespace" in action:
+                buildspec = projects[configuration["ProjectName"]]["Source"]["BuildSpec"]
+                root = rendering(f"{auth}-serverless")
+                env = yaml.safe_load((root / buildspec).read_text())["env"]
+                known[action["Namespace"]] = set(env["exported-variables"])
+    assert {"COMMIT_AUTHOR", "CommitId", "BUILD_ID"} <= used
+
+
+def test_the_approval_says_who_what_and_where_to_look(stack) -> None:
+    pipeline = stack("pat")["Resources"]["Pipeline"]["Properties"]
+    assert [stage["Name"] for stage in pipeline["Stages"]] == [
+        "Source",
+        "QA",
+        "Review",
+        "Production",
+    ]
+    (approval,) = pipeline["Stages"][2]["Actions"]
+    text = approval["Configuration"]["CustomData"]
+    assert "#{QA.COMMIT_AUTHOR}" in text
+    assert "#{Source.CommitId}" in text
+    link = approval["Configuration"]["ExternalEntityLink"]
+    assert link.startswith("https://us-east-1.console.aws.amazon.com/codesuite/codebuild/")
+    assert link.endswith("/QaBuild/build/#{QA.BUILD_ID}/?region=us-east-1")
+    assert max(len(text), len(link)) <= 1000
+
+
+def test_production_deploys_what_qa_hands_on(stack) -> None:
+    stages = stack("pat")["Resources"]["Pipeline"]["Properties"]["Stages"]
+    assert stages[1]["Actions"][0]["OutputArtifacts"] == [{"Name": "Release"}]
+    assert stages[3]["Actions"][0]["InputArtifacts"] == [{"Name": "Release"}]
+
+
+# ---- The whole -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("auth", AUTHS)
+def test_everything_that_takes_tags_has_them(stack, auth: str) -> None:
+    for name, item in stack(auth)["Resources"].items():
+        schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", item["Type"]).schema
+        takes = "Tags" in schema["properties"] and item["Type"] != "AWS::SNS::Subscription"
+        tags = [{"Key": "project", "Value": "my-data-project"}] if takes else None
+        assert item["Properties"].get("Tags") == tags, name
+
+
+@pytest.mark.parametrize("auth", AUTHS)
+def test_two_copies_live_side_by_side(stack, auth: str) -> None:
+    """Every physical name carries the stack's name, or is the one parameter that must differ."""
+    for name, item in stack(auth, RepoName="copy")["Resources"].items():
+        short = item["Type"].rsplit("::", 1)[1]
+        for key in ("Name", f"{short}Name", "BucketName", "AliasName"):
+            value = item["Properties"].get(key, "my-cloud-radar-stack")
+            assert value.removeprefix("/aws/codebuild/").startswith("my-cloud-radar-stack") or (
+                (name, value) == ("Repository", "copy")
+            ), (name, value)
+
+
+def test_only_the_repository_outlives_the_stack(rendering) -> None:
+    resources = Template.from_yaml(rendering("pat-serverless") / "cicd/stack.yml").template
+    kept = {
+        name
+        for name, item in resources["Resources"].items()
+        if "Retain" in (item.get("DeletionPolicy"), item.get("UpdateReplacePolicy"))
+    }
+    assert kept == {"Repository"}
+    # The stack's key dies with the stack: what it encrypts would be unreadable.
+    assert "KmsKeyId" not in resources["Resources"]["Repository"]["Properties"]
+
+
+@pytest.mark.parametrize("auth", AUTHS)
+@pytest.mark.parametrize("bucket", ["ArtifactBucket", "LogBucket"])
+def test_buckets_are_closed(stack, auth: str, bucket: str) -> None:
+    template = stack(auth)
+    properties = of_type(template, "S3::Bucket")[bucket]
+    assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+    policy = of_type(template, "S3::BucketPolicy")[f"{bucket}Policy"]["PolicyDocument"]
+    (tls,) = (item for item in policy["Statement"] if item["Effect"] == "Deny")
+    assert tls["Principal"] == "*"
+    assert tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert tls["Resource"] == [f"{bucket}.Arn", f"{bucket}.Arn/*"]
+
+
+def test_no_mail_without_an_address(stack) -> None:
+    assert "EmailSubscription" in stack("pat")["Resources"]
+    assert "EmailSubscription" not in stack("pat", NotificationEmail="")["Resources"]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("RepoName", "a b"),
+        ("RepoName", "repo.git"),
+        ("RepoName", ""),
+        ("BranchName", ""),
+        ("BranchName", "a b"),
+        ("BranchName", "-x"),
+        ("QaWorkspaceHost", "http://qa.example"),
+        ("QaWorkspaceHost", "https://qa.example/"),
+        ("ProdWorkspaceHost", "prod.example"),
+        ("ProdWorkspaceHost", "https://user@prod.example"),
+        ("NotificationEmail", "nobody"),
+        ("QaClientId", ""),
+        ("ProdClientId", "1234"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_with_a_reason(stack, rendering, parameter, value) -> None:
+    with pytest.raises(ValueError, match=parameter):
+        stack("aws-iam", **{parameter: value})
+    template = Template.from_yaml(rendering("aws-iam-serverless") / "cicd/stack.yml").template
+    assert template["Parameters"][parameter]["ConstraintDescription"]
+
+
+PARAMETERS = {"RepoName", "BranchName", "QaWorkspaceHost", "ProdWorkspaceHost", "NotificationEmail"}
+OUTPUTS = {
+    "CloneUrl",
+    "CodeCommitUrl",
+    "PipelineName",
+    "PipelineUrl",
+    "QaBuildRoleArn",
+    "ProdBuildRoleArn",
+    "ArtifactBucketName",
+    "LogBucketName",
+}
+SECRETS = {"QaSecretArn", "ProdSecretArn"}
+
+
+@pytest.mark.parametrize(
+    ("auth", "parameters", "outputs"),
+    [
+        ("pat", PARAMETERS, OUTPUTS | SECRETS),
+        ("oauth-m2m", PARAMETERS, OUTPUTS | SECRETS),
+        ("aws-iam", PARAMETERS | {"QaClientId", "ProdClientId"}, OUTPUTS),
+    ],
+)
+def test_parameters_and_outputs(stack, auth: str, parameters: set, outputs: set) -> None:
+    template = stack(auth)
+    assert set(template["Parameters"]) == parameters
+    assert set(template["Outputs"]) == outputs
+    interface = template["Metadata"]["AWS::CloudFormation::Interface"]
+    shown = [name for group in interface["ParameterGroups"] for name in group["Parameters"]]
+    assert sorted(shown) == sorted(interface["ParameterLabels"]) == sorted(parameters)
+
+
+@pytest.mark.parametrize(
+    ("region", "console"),
+    [
+        ("us-east-1", "us-east-1.console.aws.amazon.com"),
+        ("us-gov-west-1", "us-gov-west-1.console.amazonaws-us-gov.com"),
+        ("cn-north-1", "cn-north-1.console.amazonaws.cn"),
+    ],
+)
+def test_every_partition_has_its_console(rendering, monkeypatch, region, console) -> None:
+    partition = {"us": "aws", "us-gov": "aws-us-gov", "cn": "aws-cn"}[region.rsplit("-", 2)[0]]
+    monkeypatch.setattr(Template, "Partition", partition)
+    template = Template.from_yaml(Path(rendering("pat-serverless")) / "cicd/stack.yml")
+    rendered = template.render({}, region=region)
+    assert rendered["Outputs"]["PipelineUrl"]["Value"].startswith(f"https://{console}/codesuite/")
+    assert "arn:aws:" not in json.dumps(rendered).replace(f"arn:{partition}:", "")
