@@ -1,0 +1,152 @@
+"""Refuses wrong answers before anything is rendered: all of them at once, each with its mending."""
+
+import difflib
+import json
+import keyword
+import re
+import sys
+
+# As JSON inside of an ASCII string literal: no quote or backslash in an answer can end it.
+ANSWERS = json.loads({{ cookiecutter | jsonify | jsonify }})
+
+# For typing errors only: a region that is not here gets a warning.
+REGIONS = """
+    af-south-1 ap-east-1 ap-east-2 ap-northeast-1 ap-northeast-2 ap-northeast-3 ap-south-1 ap-south-2
+    ap-southeast-1 ap-southeast-2 ap-southeast-3 ap-southeast-4 ap-southeast-5 ap-southeast-7
+    ca-central-1 ca-west-1 cn-north-1 cn-northwest-1 eu-central-1 eu-central-2 eu-north-1 eu-south-1
+    eu-south-2 eu-west-1 eu-west-2 eu-west-3 il-central-1 me-central-1 me-south-1 mx-central-1
+    sa-east-1 us-east-1 us-east-2 us-gov-east-1 us-gov-west-1 us-west-1 us-west-2
+""".split()
+
+# Names that the package would hide from the rendered repository's own imports, or that files have.
+TAKEN = {"boto3", "botocore", "cfnlint", "cli", "common", "databricks", "harness", "notebooks"}
+TAKEN |= {"nutter", "pyspark", "pytest", "rich", "runtime", "tests", "tools", "yaml"}
+TAKEN |= sys.stdlib_module_names
+
+FORBIDDEN = set("\"\\`{}$<>")  # the name stands in double quotes, in Markdown and in YAML
+SLUG = r"[a-z][a-z0-9-]{1,38}[a-z0-9]"
+HOST = r"https://(?!.{254})([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
+EMAIL = r"(?!.{255})[A-Za-z0-9._%+-]+@([A-Za-z0-9-]+\.)+[A-Za-z0-9-]+"
+
+Problem = tuple[str, str] | None  # what is wrong, and an answer that would pass
+
+
+def project_name(name: str) -> Problem:
+    """A line of text that needs no escaping wherever it is rendered."""
+    kept = "".join(c for c in name if c.isprintable() and c not in FORBIDDEN)
+    if name == kept.strip() and 1 <= len(name) <= 60:
+        return None
+    what = 'must be 1 to 60 printable characters, without " \\ ` { } $ < > or a space at either end'
+    return what, kept.strip()[:60].strip() or "My Data Project"
+
+
+def project_slug(slug: str) -> Problem:
+    """A name for the bundle, the stack and, with underscores, the Python package."""
+    package = slug.replace("-", "_")
+    taken = package in TAKEN or keyword.iskeyword(package)
+    if re.fullmatch(SLUG, slug) and "--" not in slug and not taken:
+        return None
+    fix = re.sub(r"[^a-z0-9]+", "-", slug.lower()).lstrip("-0123456789")[:40].strip("-")
+    if len(fix) < 3 or fix.replace("-", "_") in TAKEN or keyword.iskeyword(fix.replace("-", "_")):
+        fix = f"{fix}-project".lstrip("-")
+    if taken:
+        return f"is the name of a Python module that the repository needs ({package})", fix
+    return "must be 3 to 40 of a-z, 0-9 and single -, first a letter, last no -", fix
+
+
+def repo_name(name: str) -> Problem:
+    """CodeCommit's rule."""
+    if re.fullmatch(r"[A-Za-z0-9._-]{1,100}", name) and not name.endswith(".git"):
+        return None
+    fix = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")[:100]
+    fix = re.sub(r"(\.git)+$", "", fix) or "my-data-project"
+    return "must be 1 to 100 letters, digits and . _ - , not ending in .git", fix
+
+
+def branch(name: str) -> Problem:
+    """git's rule, less the characters that would need quoting on the way."""
+
+    def wrong(part: str) -> bool:
+        return not part or part[0] in ".-" or part.endswith((".", ".lock"))
+
+    allowed = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,254}", name) and ".." not in name
+    if allowed and name != "HEAD" and not any(wrong(part) for part in name.split("/")):
+        return None
+    parts = re.sub(r"[^A-Za-z0-9._/-]+|\.\.+", "-", name)[:200].split("/")
+    parts = [re.sub(r"(\.lock|[.-])+$", "", part.lstrip(".-")) for part in parts]
+    fix = "/".join(part for part in parts if part)
+    what = "must be a git branch of letters, digits and . _ / - , each part first a letter or digit"
+    return what, fix if fix not in ("", "HEAD") else "main"
+
+
+def aws_region(region: str) -> Problem:
+    """A region's form; one that nobody knows is worth a warning."""
+    nearest = (difflib.get_close_matches(region, REGIONS, 1, 0.4) or ["us-east-1"])[0]
+    if not re.fullmatch(r"[a-z]{2}(-[a-z]{2,12}){1,3}-[0-9]{1,2}", region):
+        return "is not the name of an AWS region", nearest
+    if region not in REGIONS:
+        print(f"warning: aws_region: {region} is not known; is {nearest} meant?", file=sys.stderr)
+    return None
+
+
+def workspace_host(question: str) -> Problem:
+    """An address of which nothing is left but https:// and the host."""
+    given, host = ANSWERS[question], ANSWERS[question.replace("workspace_", "").join(["__", ""])]
+    if re.fullmatch(HOST, host):
+        if given != host:
+            print(f"note: {question}: {given!r} is taken as {host}", file=sys.stderr)
+        return None
+    found = re.search(r"([a-z0-9][a-z0-9-]*\.)+[a-z][a-z0-9-]*", host.rpartition("@")[2])
+    fix = f"https://{found[0]}" if found else ""
+    if not re.fullmatch(HOST, fix):
+        fix = "https://my-workspace.cloud.databricks.com"
+    return "must be https:// and the workspace's host, without user, port or path", fix
+
+
+def catalog(name: str) -> Problem:
+    """A Unity Catalog name that SQL takes between backticks."""
+    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,254}", name):
+        return None
+    fix = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_-")[:255] or "main"
+    return "must be 1 to 255 letters, digits, _ and - , not first a -", fix
+
+
+def notification_email(address: str) -> Problem:
+    """An address, or nothing."""
+    if not address or re.fullmatch(EMAIL, address):
+        return None
+    return "must be an e-mail address, or empty", "data-team@example.com"
+
+
+def problems() -> dict[str, tuple[str, str]]:
+    """What is wrong, by question."""
+    found = {
+        "project_name": project_name(ANSWERS["project_name"]),
+        "project_slug": project_slug(ANSWERS["project_slug"]),
+        "repo_name": repo_name(ANSWERS["repo_name"]),
+        "branch": branch(ANSWERS["branch"]),
+        "aws_region": aws_region(ANSWERS["aws_region"]),
+        "qa_workspace_host": workspace_host("qa_workspace_host"),
+        "prod_workspace_host": workspace_host("prod_workspace_host"),
+        "qa_catalog": catalog(ANSWERS["qa_catalog"]),
+        "prod_catalog": catalog(ANSWERS["prod_catalog"]),
+        "notification_email": notification_email(ANSWERS["notification_email"]),
+    }
+    return {question: problem for question, problem in found.items() if problem}
+
+
+def main() -> int:
+    """Prints every problem; the exit code says whether there is one."""
+    found = problems()
+    if not found:
+        return 0
+    print("These answers cannot be used, and nothing was created:", file=sys.stderr)
+    for question, (what, fix) in found.items():
+        answer = ANSWERS[question]
+        shown = repr(answer if len(answer) <= 60 else answer[:57] + "...")
+        print(f"\n  {question} = {shown}\n    {what}\n    would do: {fix}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
