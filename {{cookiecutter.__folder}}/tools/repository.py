@@ -156,9 +156,9 @@ class Build(NamedTuple):
 class Repository:
     """The files that matter, read once; `broken` says what does not parse."""
 
-    # Where a command names a target: the CLI's option, or the first word after a script that takes one.
+    # A target in a command: the CLI's option, or what follows a script whose first word it is.
     TARGET = re.compile(
-        r"""(?:\bbundle\b[^|;&]*?\s(?:-t|--target)[ =]|cicd/(?:preflight\.py|run_nutter\.sh)["']?\s)"""
+        r"(?:\bbundle\b[^|;&]*?\s(?:-t|--target)[ =]|cicd/(?:preflight\.py|run_nutter\.sh)\s)"
         r"""\s*["']?([A-Za-z][\w-]*)"""
     )
 
@@ -218,7 +218,10 @@ class Repository:
     @functools.cached_property
     def bundle(self) -> Map:
         """databricks.yml and the files it includes, as one."""
-        found = [glob.glob(p, root_dir=self.root) for p in each(dig(self.yaml["databricks.yml"], "include"))]
+        found = [
+            glob.glob(p, root_dir=self.root)
+            for p in each(dig(self.yaml["databricks.yml"], "include"))
+        ]
         included = sorted({Path(name).as_posix() for files in found for name in files})
         parts = [self.yaml[file] for file in included if file in self.yaml]
         return functools.reduce(merge, parts, self.yaml["databricks.yml"])
@@ -265,7 +268,9 @@ class Repository:
     def buildspecs(self) -> dict[str, Map]:
         """The buildspecs: what stands beside the others, and what the stack names."""
         named = {build.buildspec for build in self.builds}
-        return {f: y for f, y in self.yaml.items() if f in named or f.startswith("cicd/buildspecs/")}
+        return {
+            f: y for f, y in self.yaml.items() if f in named or f.startswith("cicd/buildspecs/")
+        }
 
     def environment(self, name: str) -> str | None:
         """The target that a logical name of the stack starts with: QaSecret is qa's."""
