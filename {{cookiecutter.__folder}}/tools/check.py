@@ -8,7 +8,6 @@ missing package leaves unchecked is a line `not checked: ...`; with --strict tha
 
 import argparse
 import difflib
-import fnmatch
 import glob
 import importlib
 import importlib.util
@@ -24,9 +23,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 sys.dont_write_bytecode = True  # a check leaves nothing behind
-from repository import Finding, Map, Place, Repository, dig, each, leaves, names, plain  # noqa: E402
-
-TARGET = Repository.TARGET
+from repository import Finding, Map, Place, Repository, dig, leaves, names, plain  # noqa: E402
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
@@ -124,6 +121,9 @@ def paths_and_references(repo: Repository) -> Iterator[Finding]:
     variables = dig(repo.bundle, "variables")
     kinds = [(kind, found) for target in repo.targets.values() for kind, found in target.items()]
     declared = {f"{kind}.{key}" for kind, found in kinds for key in found}
+    for file in repo.yaml.keys() - repo.included:
+        if file.startswith("resources/"):
+            yield file, 1, "databricks.yml does not include this file; add it to include:"
     for name, value, (file, line) in leaves(repo.bundle):
         if not isinstance(value, str):
             continue
@@ -178,9 +178,9 @@ def stopped(error: Exception, at: Place, name: str) -> Finding:
 
 # ---- That the files agree ----------------------------------------------------------------------
 
-SCRIPT = re.compile(r"(?:^|\s)(?:bash|sh|\.|source|python3?|uv run) (?:-\S+ )*([\w.-]+/[\w./-]+)")
+SCRIPT = re.compile(r"(?<![\w./:$}-])([\w-]+/[\w./-]+\.(?:py|sh|env))\b")
 RUN = re.compile(r"databricks bundle\b[^|;&]*?\srun\s([^|;&>)]*)")
-RUN_OPTIONS = re.compile(r"(?:^|\s)(?:-[top]|--(?:target|output|profile|var|params))[ =]\S+")
+RUN_OPTIONS = re.compile(r"(?:^|\s)(?:-[top]|--(?:target|output|profile|var|params|only))[ =]\S+")
 
 
 def commands_fit(repo: Repository) -> Iterator[Finding]:
@@ -188,8 +188,8 @@ def commands_fit(repo: Repository) -> Iterator[Finding]:
     for file, line, command in repo.script_lines():
         for script in SCRIPT.findall(command):
             if not (repo.root / script).is_file():
-                yield file, line, f"runs {script}, which is not there; mend the path"
-        named = TARGET.findall(command)
+                yield file, line, f"names {script}, which is not there; mend the path"
+        named = repo.TARGET.findall(command)
         for target in named:
             if target not in repo.targets:
                 yield file, line, f"no target {target}; {suggest(target, repo.targets)}"
@@ -270,9 +270,8 @@ def hosts_and_branch_agree(repo: Repository) -> Iterator[Finding]:
 def environments_stay_apart(repo: Repository) -> Iterator[Finding]:
     """Each build signs in with its own environment's credential, which no other role can read."""
     resources = dig(repo.stack, "Resources")
-    secrets = [n for n, r in resources.items() if dig(r, "Type") == "AWS::SecretsManager::Secret"]
-    owners = {secret: repo.environment(secret) for secret in secrets}
-    readers = {(role, name): at for role, name, at in secret_readers(resources, secrets)}
+    owners = {secret: repo.environment(secret) for secret in repo.secrets}
+    readers = {(role, name): at for role, name, at in repo.secret_readers()}
     for build in repo.builds:
         for variable in build.variables:
             name, value = str(dig(variable, "Name")), dig(variable, "Value")
@@ -282,13 +281,13 @@ def environments_stay_apart(repo: Repository) -> Iterator[Finding]:
                 yield *at, f"{name} is in the open; say Type: SECRETS_MANAGER"
             for used in names(value):
                 owner = owners.get(used) or repo.environment(used)
-                if hidden and used in secrets and len(build.targets) == 1:
+                if hidden and used in owners and len(build.targets) == 1:
                     owner = owners[used] = owner or min(build.targets)  # the first to use it has it
                 if name.startswith("DATABRICKS_") and owner and owner not in build.targets:
                     yield *at, f"{build.name} gets {used}, which is {owner}'s; give it its own"
-                if used in secrets and (build.role, used) not in readers:
-                    action = "secretsmanager:GetSecretValue"
-                    yield *at, f"{build.role} may not read {used}; allow it {action}"
+                if used in owners and build.role and (build.role, used) not in readers:
+                    allow = "allow it secretsmanager:GetSecretValue"
+                    yield *at, f"{build.role} may not read {used}; {allow}"
             for used, key in re.findall(r"\$\{(\w+)\}:([\w-]+)", plain(value)):
                 made = dig(resources, used, "Properties", "GenerateSecretString")
                 if made and f'"{key}"' not in str(dig(made, "SecretStringTemplate")):
@@ -298,30 +297,6 @@ def environments_stay_apart(repo: Repository) -> Iterator[Finding]:
         served = [build.targets or {""} for build in repo.builds if build.role == role]
         if owner and set().union(*served) != {owner}:
             yield *at, f"{role} may read {secret}; only a role of {owner}'s builds alone may"
-
-
-def secret_readers(resources: Map, secrets: list[str]) -> Iterator[tuple[str, str, Place]]:
-    """Which role may read which of the stack's secrets, and where that is said."""
-    for name, resource in resources.items():
-        properties = dig(resource, "Properties")
-        if dig(resource, "Type") == "AWS::IAM::Role":
-            roles = [name]
-            policies = [dig(policy, "PolicyDocument") for policy in dig(properties, "Policies")]
-        else:  # a policy of its own, attached to roles
-            roles = names([*each(dig(properties, "Roles")), dig(properties, "RoleName")])
-            policies = [dig(properties, "PolicyDocument")]
-        for statement in (one for policy in policies for one in each(dig(policy, "Statement"))):
-            actions = [plain(action).lower() for action in each(statement.get("Action", "*"))]
-            reads = any(fnmatch.fnmatch("secretsmanager:getsecretvalue", a) for a in actions)
-            for allowed in each(statement.get("Resource", "*")):
-                if not reads or dig(statement, "Effect") != "Allow":
-                    continue
-                pattern = re.sub(r"\$\{[^}]*\}", "*", plain(allowed))
-                for secret in set(names(allowed)) & set(secrets) or secrets:
-                    arn = f"arn:aws:secretsmanager:region:account:secret:stack-{secret}-suffix"
-                    if fnmatch.fnmatch(arn, pattern):
-                        place = statement.at.get("Resource", resources.at[name])
-                        yield from ((role, secret, place) for role in roles)
 
 
 CHECKS = (
@@ -368,35 +343,24 @@ def cfn_lint_findings(lint: subprocess.Popen) -> Iterator[Finding]:
         yield one["Filename"], line, f"{one['Message']} (cfn-lint {rule['Id']}, {rule['Source']})"
 
 
-def check(root: Path) -> tuple[list[Finding], list[str], str]:
-    """The findings, what was not checked, and what was looked at."""
-    repo, not_checked = Repository(root), []
-    lint = None
-    if importlib.util.find_spec("cfnlint"):
-        lint = start_cfn_lint(repo)
-    else:
-        not_checked.append("cicd/stack.yml against AWS's schemas, for want of cfn-lint")
+def inspect(repo: Repository) -> tuple[set[Finding], list[str]]:
+    """The findings of everything but cfn-lint, and what was not checked."""
     repo.parse()
-    findings = set(repo.broken)
-    if not repo.broken:  # else whatever depends on the broken file would be found guilty too
-        for one in CHECKS:
-            findings.update(one(repo))
+    if repo.broken:  # whatever depends on the broken file would be found guilty too
+        return set(repo.broken), []
+    findings: set[Finding] = set()
+    for one in CHECKS:
         try:
-            findings.update(schemas(repo))
-        except ImportError:
-            what = "the bundle's resources against Databricks' schemas"
-            not_checked.append(f"{what}, for want of databricks-bundles")
-    if lint:
-        broken = {file for file, _, _ in repo.broken}
-        findings.update(one for one in cfn_lint_findings(lint) if one[0] not in broken)
-    looked_at = f"{len(repo.text)} files"
-    if not findings:
-        resources = [key for t in repo.targets.values() for kind in t.values() for key in kind]
-        looked_at += (
-            f", {len(repo.stack['Resources'])} resources of the stack, {len(repo.buildspecs)}"
-            f" buildspecs, {len(resources)} resources in {len(repo.targets)} targets"
-        )
-    return sorted(findings), not_checked, looked_at
+            findings.update(one(repo))
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            what = f"{one.__name__} met a shape that it cannot read ({error!r})"
+            findings.add(("tools/check.py", 1, f"{what}; is a list where keys belong?"))
+    try:
+        findings.update(schemas(repo))
+    except ImportError:
+        what = "the bundle's resources against Databricks' schemas"
+        return findings, [f"{what}, for want of databricks-bundles"]
+    return findings, []
 
 
 def main() -> int:
@@ -405,13 +369,25 @@ def main() -> int:
     parser.add_argument("path", nargs="?", type=Path, default=Path(__file__).parent.parent)
     parser.add_argument("--strict", action="store_true", help="fail on what was not checked, too")
     options = parser.parse_args()
-    findings, not_checked, looked_at = check(options.path.resolve())
-    for file, line, message in findings:
+    repo = Repository(options.path.resolve())
+    lint = start_cfn_lint(repo) if importlib.util.find_spec("cfnlint") else None
+    findings, not_checked = inspect(repo)
+    if lint:
+        broken = {file for file, _, _ in repo.broken}
+        findings.update(one for one in cfn_lint_findings(lint) if one[0] not in broken)
+    else:
+        not_checked.append("cicd/stack.yml against AWS's schemas, for want of cfn-lint")
+    for file, line, message in sorted(findings):
         print(f"{file}:{line}: {message}")
     for what in not_checked:
         print(f"not checked: {what} (`make check` brings it)")
     if not findings:
-        print(f"no findings in {looked_at}")
+        resources = [key for t in repo.targets.values() for kind in t.values() for key in kind]
+        print(
+            f"no findings in {len(repo.text)} files: {len(repo.buildspecs)} buildspecs,"
+            f" {len(repo.stack['Resources'])} resources of the stack,"
+            f" {len(resources)} resources in {len(repo.targets)} targets"
+        )
     return 1 if findings or (options.strict and not_checked) else 0
 
 

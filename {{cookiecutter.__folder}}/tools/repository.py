@@ -1,6 +1,7 @@
 """Reads this repository for check.py: each file in its language, with the line of everything."""
 
 import ast
+import fnmatch
 import functools
 import glob
 import json
@@ -189,7 +190,8 @@ class Repository:
                 line = getattr(error, "lineno", None) or int(in_text[1] if in_text else 1)
                 problem = getattr(error, "problem", None) or getattr(error, "msg", error)
                 line = mark.line + 1 if mark else line
-                self.broken.append((file, line, f"cannot be read: {problem}; mend the syntax"))
+                what = " ".join(str(problem).split())
+                self.broken.append((file, line, f"cannot be read: {what}; mend the syntax"))
 
     def parse_file(self, file: str, text: str) -> None:
         """Reads one file; raises what its language's parser raises."""
@@ -216,14 +218,16 @@ class Repository:
                 yield from ((file, *line) for line in commands(text))
 
     @functools.cached_property
+    def included(self) -> set[str]:
+        """The files that databricks.yml includes."""
+        patterns = each(dig(self.yaml["databricks.yml"], "include"))
+        found = [name for pattern in patterns for name in glob.glob(pattern, root_dir=self.root)]
+        return {Path(name).as_posix() for name in found}
+
+    @functools.cached_property
     def bundle(self) -> Map:
         """databricks.yml and the files it includes, as one."""
-        found = [
-            glob.glob(p, root_dir=self.root)
-            for p in each(dig(self.yaml["databricks.yml"], "include"))
-        ]
-        included = sorted({Path(name).as_posix() for files in found for name in files})
-        parts = [self.yaml[file] for file in included if file in self.yaml]
+        parts = [self.yaml[file] for file in sorted(self.included & self.yaml.keys())]
         return functools.reduce(merge, parts, self.yaml["databricks.yml"])
 
     @functools.cached_property
@@ -276,3 +280,43 @@ class Repository:
         """The target that a logical name of the stack starts with: QaSecret is qa's."""
         fits = [t for t in self.targets if name.lower().startswith(re.sub(r"\W|_", "", t).lower())]
         return max(fits, key=len, default=None)
+
+    @functools.cached_property
+    def secrets(self) -> dict[str, str]:
+        """The stack's secrets, each with an ARN such as it may get."""
+        arns = {}
+        for secret, resource in dig(self.stack, "Resources").items():
+            if dig(resource, "Type") == "AWS::SecretsManager::Secret":
+                name = plain(dig(resource, "Properties", "Name")) or f"stack-{secret}"
+                arns[secret] = f"arn:aws:secretsmanager:region:account:secret:{name}-suffix"
+        return arns
+
+    def secret_readers(self) -> Iterator[tuple[str, str, Place]]:
+        """Which role may read which of the stack's secrets, and where that is said."""
+        resources = dig(self.stack, "Resources")
+        for name, resource in resources.items():
+            properties = dig(resource, "Properties")
+            if dig(resource, "Type") == "AWS::IAM::Role":
+                roles = [name]
+                policies = [dig(policy, "PolicyDocument") for policy in dig(properties, "Policies")]
+            else:  # a policy of its own, attached to roles
+                roles = names([*each(dig(properties, "Roles")), dig(properties, "RoleName")])
+                policies = [dig(properties, "PolicyDocument")]
+            for statement in (one for policy in policies for one in each(dig(policy, "Statement"))):
+                at = statement.at.get("Resource", resources.at[name])
+                for secret in self.readable(statement):
+                    yield from ((role, secret, at) for role in roles)
+
+    def readable(self, statement: Map) -> Iterator[str]:
+        """The secrets whose value a policy's statement allows to read."""
+        actions = [plain(action).lower() for action in each(statement.get("Action", "*"))]
+        reads = any(fnmatch.fnmatch("secretsmanager:getsecretvalue", one) for one in actions)
+        if not reads or dig(statement, "Effect") != "Allow":
+            return
+        others = dig(self.stack, "Resources")  # a parameter may be anything, a resource only itself
+        for allowed in each(statement.get("Resource", "*")):
+            parts = re.split(r"\$\{([\w:]+)[^}]*\}", plain(allowed))
+            parts[1::2] = [name if name in others else "*" for name in parts[1::2]]
+            for secret, arn in self.secrets.items():
+                if secret in names(allowed) or fnmatch.fnmatch(arn, "".join(parts)):
+                    yield secret
