@@ -10,8 +10,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from conftest import need
 from runtime.nutterfixture import NutterFixture
+
+from conftest import need
 
 HERE = Path(__file__).parent
 

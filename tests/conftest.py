@@ -1,0 +1,97 @@
+"""Renderings for the tests: each variant is baked once per worker, validated, and only read."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pytest_cookies.plugin import Cookies, Result
+
+ROOT = Path(__file__).parent.parent
+VARIANTS = {
+    path.stem: json.loads(path.read_text(encoding="utf-8"))
+    for path in sorted((ROOT / "tests/variants").glob("*.json"))
+}
+DEFAULT = "pat-serverless"
+
+# Every rendering, test and tool finds this environment's programs first.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def java() -> bool:
+    """Whether a Java that Spark can use is here."""
+    home = os.environ.get("JAVA_HOME")
+    program = str(Path(home, "bin", "java")) if home else shutil.which("java")
+    if not program or not Path(program).exists():
+        return False
+    shown = subprocess.run([program, "-version"], capture_output=True, text=True).stderr
+    version = re.search(r'version "(\d+)', shown)
+    return bool(version) and int(version[1]) >= 17
+
+
+NEEDS = {"java": (java, "Java 17 or newer: apt-get install openjdk-17-jre-headless")}
+
+
+def need(tool: str) -> None:
+    """Skips the test without `tool`, saying what to install; fails it where CI is set."""
+    present, install = NEEDS[tool]
+    if not present():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"needs {install}")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes `rendered` runs on every variant, all of one variant on one worker."""
+    if "rendered" in metafunc.fixturenames:
+        marked = [
+            pytest.param(name, marks=pytest.mark.xdist_group(name), id=name) for name in VARIANTS
+        ]
+        metafunc.parametrize("rendered", marked, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def rendering(tmp_path_factory, _cookiecutter_config_file) -> Callable[[str], Path]:
+    """A function from a variant's name to its rendering. Copy it before you change it."""
+    baked: dict[str, Path] = {}
+
+    def get(name: str) -> Path:
+        if name not in baked:
+            baker = Cookies(
+                str(ROOT), lambda out: tmp_path_factory.mktemp(name), _cookiecutter_config_file
+            )
+            result = baker.bake(extra_context=VARIANTS[name])
+            assert result.exit_code == 0, result.exception
+            baked[name] = result.project_path
+        return baked[name]
+
+    return get
+
+
+@pytest.fixture
+def rendered(request: pytest.FixtureRequest, rendering) -> Path:
+    """The rendering of one variant."""
+    return rendering(request.param)
+
+
+@pytest.fixture
+def default(rendering) -> Path:
+    """The rendering of the default answers."""
+    return rendering(DEFAULT)
+
+
+@pytest.fixture
+def bake(tmp_path: Path, _cookiecutter_config_file) -> Callable[..., Result]:
+    """A function that bakes answers into `tmp_path / "out"`, from the template or a copy of it."""
+
+    def run(template: Path = ROOT, **answers: str) -> Result:
+        def out(*_: object) -> Path:
+            (tmp_path / "out").mkdir(exist_ok=True)
+            return tmp_path / "out"
+
+        return Cookies(str(template), out, _cookiecutter_config_file).bake(extra_context=answers)
+
+    return run
