@@ -129,8 +129,8 @@ def paths_and_references(repo: Repository) -> Iterator[Finding]:
             continue
         relative = value.startswith(("./", "../")) or (name in PATHS and value[:1] not in "/$")
         built = name == "build" or "dist" in Path(value).parts
-        base = (repo.root / file).parent
-        if relative and not built and not glob.glob(value, root_dir=base, recursive=True):
+        found = glob.iglob(f"{glob.escape(str((repo.root / file).parent))}/{value}", recursive=True)
+        if relative and not built and not any(Path(path).exists() for path in found):
             yield file, line, f"{name}: {value} leads nowhere from here; mend the path"
         for used in re.findall(r"\$\{var\.([\w-]+)", value):
             if used not in variables:
@@ -167,9 +167,10 @@ def stopped(error: Exception, at: Place, name: str) -> Finding:
     for frame, _ in traceback.walk_tb(error.__traceback__):
         seen = frame.f_locals
         at = reading.at.get(getattr(seen.get("field"), "name", None), at)
-        if isinstance(seen.get("value"), Map) and seen["value"] is not reading:
-            reading, fields = seen["value"], getattr(seen.get("cls"), "__dataclass_fields__", ())
-            at = next(iter(reading.at.values()), at)
+        if isinstance(seen.get("value"), Map):
+            fields = getattr(seen.get("cls"), "__dataclass_fields__", ())
+            at = at if seen["value"] is reading else next(iter(seen["value"].at.values()), at)
+            reading = seen["value"]
     if unexpected := re.search(r"Unexpected field '(.+)' for", str(error)):
         at = reading.at.get(unexpected[1], at)
         return *at, f"{name}: {error}; {suggest(unexpected[1], fields)}"
@@ -256,15 +257,16 @@ def hosts_and_branch_agree(repo: Repository) -> Iterator[Finding]:
         if "branch" in git and git["branch"] != branch.get("Default", git["branch"]):
             default = branch["Default"]
             yield *git.at["branch"], f"BranchName in cicd/stack.yml is {default}; make them equal"
-        for build in repo.builds if host else ():
-            for variable in build.variables if name in build.targets else ():
-                value = dig(variable, "Value")
-                parameter = dig(parameters, next(iter(names(value)), plain(value)))
-                default = parameter.get("Default", plain(value) if isinstance(value, str) else host)
-                if dig(variable, "Name") == "DATABRICKS_HOST" and default != host:
-                    at = parameter.at.get("Default", variable.at["Value"])
+        for build in (one for one in repo.builds if host and name in one.targets):
+            for variable in build.variables:
+                used = next(iter(names(dig(variable, "Value"))), "")
+                parameter = dig(parameters, used)
+                default = parameter.get("Default", host)
+                foreign = repo.environment(used) not in (None, name)  # said below
+                if dig(variable, "Name") == "DATABRICKS_HOST" and default != host and not foreign:
                     other = f"{workspace.at['host'][0]}:{workspace.at['host'][1]}"
-                    yield *at, f"{default}, but {name}'s host in {other} is {host}; make them equal"
+                    equal = f"but {name}'s host in {other} is {host}; make them equal"
+                    yield *parameter.at["Default"], f"{default}, {equal}"
 
 
 def environments_stay_apart(repo: Repository) -> Iterator[Finding]:
@@ -285,7 +287,7 @@ def environments_stay_apart(repo: Repository) -> Iterator[Finding]:
                     owner = owners[used] = owner or min(build.targets)  # the first to use it has it
                 if name.startswith("DATABRICKS_") and owner and owner not in build.targets:
                     yield *at, f"{build.name} gets {used}, which is {owner}'s; give it its own"
-                if used in owners and build.role and (build.role, used) not in readers:
+                elif used in owners and build.role and (build.role, used) not in readers:
                     allow = "allow it secretsmanager:GetSecretValue"
                     yield *at, f"{build.role} may not read {used}; {allow}"
             for used, key in re.findall(r"\$\{(\w+)\}:([\w-]+)", plain(value)):

@@ -50,13 +50,12 @@ class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         """A mapping with its places."""
         lines: dict[str, int] = {}
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="key is not a word", problem_mark=key.start_mark)
             if key.value in lines:
                 twice = f"the key {key.value!r} is in line {lines[key.value]} too; keep one"
                 self.duplicates.append((*self.place(key), twice))
-            elif isinstance(key, yaml.ScalarNode):
-                lines[key.value] = key.start_mark.line + 1
-            else:
-                raise yaml.MarkedYAMLError(problem="key is not a word", problem_mark=key.start_mark)
+            lines[key.value] = key.start_mark.line + 1
         self.flatten_mapping(node)  # YAML's merge key <<
         pairs = [(self.construct_object(key), key, value) for key, value in node.value]
         return Map(
@@ -257,11 +256,10 @@ class Repository:
                 continue
             spec = plain(source["BuildSpec"])
             variables = list(dig(resource, "Properties", "Environment", "EnvironmentVariables"))
-            value = {dig(v, "Name"): v.get("Value") for v in variables}
+            value = {str(dig(v, "Name")): v.get("Value") for v in variables}
             lines = [line for _, line in commands(self.text.get(spec, ""))]
             targets = {target for line in lines for target in self.TARGET.findall(line)}
-            if not targets and "TARGET" in value:
-                targets = {str(value["TARGET"])}
+            targets = (targets or {str(value.get("TARGET"))}) & self.targets.keys()
             hosts = names(value.get("DATABRICKS_HOST", ""))
             targets = targets or {owner for host in hosts if (owner := self.environment(host))}
             role = next(iter(names(dig(resource, "Properties", "ServiceRole"))), "")

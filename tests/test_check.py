@@ -1,0 +1,392 @@
+"""tools/check.py: one break per check, each found in its file and line, and nothing else found."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from conftest import DEFAULT, ROOT
+
+TOOLS = ROOT / "{{cookiecutter.__folder}}" / "tools"
+QA, PRODUCTION, DESTROY = (
+    f"cicd/buildspecs/{name}.yml" for name in ("qa", "production", "destroy")
+)
+STACK, BUNDLE, PINS = "cicd/stack.yml", "databricks.yml", "cicd/tools.env"
+JOB, ETL = "resources/my_data_project.job.yml", "resources/my_data_project_etl.pipeline.yml"
+NUTTER, NOTEBOOK = "resources/nutter.job.yml", "src/notebooks/sample_notebook.py"
+MAKE, SCRIPT, PROJECT = "Makefile", "cicd/run_nutter.sh", "pyproject.toml"
+X_BUILD = "cicd/buildspecs/x.yml"
+IAM, ODD = "aws-iam-serverless", "odd-but-legal"
+FIXTURE = "tests/nutter/sample_notebook_fixture.py"
+ATTACHED = """
+  Attached:
+    Type: AWS::IAM::ManagedPolicy
+    Properties:
+      Roles: [!Ref PipelineRole]
+      PolicyDocument: {Statement: {Effect: Allow, Action: "*", Resource: !Ref ProdSecret}}
+
+Outputs:
+"""
+PATTERN = 'Resource: !Sub "arn:${AWS::Partition}:secretsmanager:*:*:secret:${AWS::StackName}-*"'
+# A third environment, as a team would add one.
+STAGING_TARGET = """
+  staging:
+    mode: production
+    workspace:
+      host: https://staging.cloud.databricks.com
+      root_path: /Workspace/Users/me/.bundle/${bundle.name}/${bundle.target}
+    variables:
+      catalog: staging
+"""
+STAGING_BUILD = """version: 0.2
+phases:
+  build:
+    commands:
+      - python cicd/preflight.py staging
+      - databricks bundle deploy -t staging
+"""
+STAGING_PARAMETER = """  StagingHost:
+    Type: String
+    Default: https://staging.cloud.databricks.com
+
+Mappings:
+"""
+STAGING_RESOURCES = """  StagingSecret:
+    Type: AWS::SecretsManager::Secret
+  StagingBuild:
+    Type: AWS::CodeBuild::Project
+    Properties:
+      ServiceRole: !GetAtt StagingRole.Arn
+      Source: {Type: CODEPIPELINE, BuildSpec: cicd/buildspecs/staging.yml}
+      Environment:
+        EnvironmentVariables:
+          - {Name: DATABRICKS_HOST, Value: !Ref StagingHost}
+          - {Name: DATABRICKS_TOKEN, Type: SECRETS_MANAGER, Value: !Sub "${StagingSecret}:token"}
+  StagingRole:
+    Type: AWS::IAM::Role
+    Properties:
+      Policies:
+        - PolicyDocument:
+            Statement:
+              Effect: Allow
+              Action: ["secretsmanager:Get*", "kms:Decrypt"]
+              Resource: [!Ref StagingSecret, !GetAtt Key.Arn]
+
+Outputs:
+"""
+
+
+LINT_BUILD = "version: 0.2\nphases: {build: {commands: [make lint]}}\n"
+MAY = "QaBuildRole may read ProdSecret; only a role of prod's builds alone may"
+MAY_NOT = "QaBuildRole may not read QaSecret; allow it secretsmanager:GetSecretValue"
+ONE = "QaBuildRole may not read ProdSecret"
+FOREIGN = "QaBuild gets ProdClientId, which is prod's; give it its own"
+
+
+class Break(NamedTuple):
+    """One break: `old` becomes `new` in `file`. No old: the file is made; no new: it is deleted."""
+
+    name: str
+    file: str
+    old: str | None
+    new: str | None
+    says: str
+    at: str = ""  # what the finding's line holds; the new text, where nothing is said
+    where: str = ""  # the finding's file, if it is not the broken one
+    count: int = 1  # of findings in all
+    variant: str = DEFAULT
+
+
+EACH_FILE = [
+    Break("missing", PINS, "", None, "missing, but the builds need it"),
+    Break("yaml", JOB, "      name:", "\tname:", "cannot be read: "),
+    Break("yaml-key", JOB, "  jobs:\n", "  jobs:\n    [a]: b\n", "key is not a word", "[a]"),
+    Break(
+        "duplicate", BUNDLE, "  name:", "  name: x\n  name:", "'name' is in line 3 too", 'name: "my'
+    ),
+    Break("python", NOTEBOOK, "\nfrom ", "\nfrom from ", "cannot be read: invalid syntax"),
+    Break("json", "conf/x.json", None, '{\n"a": }', "cannot be read: Expecting value", '"a"'),
+    Break("toml", "pyproject.toml", "\nname =", "\nname = =", "cannot be read: Invalid value"),
+    Break(
+        "%run", FIXTURE, "%run ../../src", "%run ../src", "the notebook ../src/notebooks/sample_"
+    ),
+]
+BUILDSPECS = [
+    Break("version", QA, "version: 0.2", "version: 0.1", "say version: 0.2"),
+    Break("no-phases", X_BUILD, None, "version: 0.2", "has no phases", count=2),
+    Break(
+        "phase",
+        QA,
+        "  pre_build:",
+        "  prebuild:",
+        "no key phases.prebuild; did you mean pre_build?",
+    ),
+    Break("key", QA, "base-directory: reports\n", "base-dir: x\n", "no key reports.unit.base-dir"),
+    Break("keys", QA, "  shell: bash", "  shell: {a: b}", "env.shell holds keys"),
+    Break(
+        "no-keys",
+        QA,
+        "  unit:\n",
+        "  old: unit.xml\n  unit:\n",
+        "reports.old holds no keys",
+        "old:",
+    ),
+    Break("version-number", QA, '"3.12"', "3.12", "python is read as the number 3.12; quote it"),
+    Break("version-integer", QA, "java: corretto17", "java: 17", "read as the number 17; quote it"),
+    Break("number", QA, "/opt/venv", "3.10", "is read as the number 3.1; quote it"),
+    Break("mapping", QA, "- . cicd", "- run: . cicd", "is no command; quote or remove it"),
+    Break("empty", QA, "- . cicd/tools.env", "- ''", "'' is no command"),
+    Break(
+        "idle", QA, "  build:\n    commands:", "  build:\n    finally:", "no commands", "  build:"
+    ),
+]
+BUNDLES = [
+    Break("field", JOB, "depends_on:", "depend_on:", "for class Task; did you mean depends_on?"),
+    Break("field-in-target", NUTTER, "default: ${", "defualt: ${", "did you mean default?"),
+    Break("value", ETL, "serverless: true", "serverless: 7", "<class 'bool'> for '7'"),
+    Break(
+        "choice", JOB, "timezone_id: UTC", "pause_status: NO", "'False' is not a valid PauseStatus"
+    ),
+    Break("field-missing", JOB, "        timezone_id: UTC\n", "", "'timezone_id'", "quartz"),
+    Break("kind", JOB, "  jobs:", "  job:", "no kind of resource; did you mean jobs?"),
+    Break(
+        "path", JOB, "/sample_notebook.py", "/gone.py", "notebook_path: ../src/notebooks/gone.py"
+    ),
+    Break("glob", ETL, "/transformations/**", "/gone/**", "leads nowhere from here"),
+    Break("root", ETL, "root_path: ../src", "root_path: ../sources", "root_path: ../sources leads"),
+    Break("sync", BUNDLE, "    - src\n", "    - sources\n", "paths: sources leads nowhere"),
+    Break(
+        "included", "resources/a/b.yml", None, "a: b", "databricks.yml does not include this file"
+    ),
+    Break(
+        "variable", JOB, "${var.schema}", "${var.shema}", "no variable shema; did you mean schema?"
+    ),
+    Break(
+        "resource", JOB, "data_project_etl.id}", "data_project_elt.id}", "no resource pipelines."
+    ),
+]
+COMMANDS = [
+    Break("target", QA, "deploy -t qa", "deploy -t q", "no target q; did you mean qa?"),
+    Break(
+        "preflight", QA, "preflight.py qa", "preflight.py qaa", "no target qaa; did you mean qa?"
+    ),
+    Break(
+        "nutter", QA, "nutter.sh qa", "nutter.sh test", "no target test; there are: development,"
+    ),
+    Break("make", MAKE, "run -t development", "run -t dev", "no target dev"),
+    Break("run", PRODUCTION, "prod my_data_project_job", "prod nutter", "not in the target prod"),
+    Break("run-in-script", SCRIPT, '"$target" nutter', '"$target" nuter', "not in any target"),
+    Break(
+        "script", QA, "bash cicd/install_cli.sh", "bash cicd/install.sh", "names cicd/install.sh"
+    ),
+    Break("tool", MAKE, "tools/status.py", "tools/state.py", "names tools/state.py, which is not"),
+    Break("stack-names", PRODUCTION, "", None, "which is not there", "production.yml", STACK),
+    Break("tool-names", DESTROY, "", None, "which is not there", "destroy.yml", "tools/destroy.py"),
+    Break("unnamed", X_BUILD, None, LINT_BUILD, "neither cicd/stack.yml nor tools/ names it"),
+]
+AGREEMENTS = [
+    Break("nutter", NUTTER, "==0.1.35", "==0.1.34", "pins 0.1.35; make them equal"),
+    Break("bundles", PROJECT, "bundles==1.22.1", "bundles==1.22.0", "pins 1.22.1; make them equal"),
+    Break("python", QA, '"3.12"', '"3.11"', "cicd/tools.env pins Python 3.12; make them equal"),
+    Break(
+        "client", BUNDLE, ">= 1.22.1", ">= 1.23.0", "refuses the 1.22.1 that cicd/tools.env pins"
+    ),
+    Break("bundle-host", BUNDLE, "//qa-", "//q-", "qa's host in databricks.yml:", "//qa-", STACK),
+    Break("stack-host", STACK, "//prod-", "//p-", "prod's host in databricks.yml:"),
+    Break("reader", BUNDLE, "host: ", "host: >-\n        ", "does not find this host"),
+    Break("branch", BUNDLE, 'branch: "', 'branch: "x', "BranchName in cicd/stack.yml is main"),
+]
+ENVIRONMENTS = [
+    Break("other-secret", STACK, "${QaSecret}:", "${ProdSecret}:", "ProdSecret, which is prod's"),
+    Break("json-key", STACK, "QaSecret}:token", "QaSecret}:tokn", "QaSecret has no key tokn"),
+    Break(
+        "in-the-open",
+        STACK,
+        "DATABRICKS_TOKEN, Type: SECRETS_MANAGER,",
+        "DATABRICKS_TOKEN,",
+        "open",
+    ),
+    Break("unreadable", STACK, "ger:GetSecretValue", "ger:Describe", MAY_NOT, "${QaSecret}:"),
+    Break("every-secret", STACK, "Resource: !Ref QaSecret", 'Resource: "*"  # all', MAY),
+    Break("secrets-by-pattern", STACK, "Resource: !Ref QaSecret", PATTERN, MAY),
+    Break("two-secrets", STACK, ": !Ref QaSecret", ": [!Ref QaSecret, !Ref ProdSecret]", MAY),
+    Break("attached", STACK, "\nOutputs:\n", ATTACHED, "PipelineRole may read", 'Action: "*"'),
+    Break(
+        "one-role", STACK, "ProdBuildRole.Arn", "QaBuildRole.Arn", ONE, "${ProdSecret}:", count=3
+    ),
+    Break("other-host", STACK, "Value: !Ref QaW", "Value: !Ref ProdW", "gets ProdWorkspaceHost"),
+    Break("other-client", STACK, "Value: !Ref QaC", "Value: !Ref ProdC", FOREIGN, variant=IAM),
+    # Both environments in one workspace: only the names can tell.
+    Break("same-host", STACK, "Value: !Ref QaW", "Value: !Ref ProdW", "gets Prod", variant=ODD),
+    Break(
+        "oauth", STACK, "${QaSecret}:client_id", "${ProdSecret}:client_id", "prod's", variant=ODD
+    ),
+]
+BREAKS = [*EACH_FILE, *BUILDSPECS, *BUNDLES, *COMMANDS, *AGREEMENTS, *ENVIRONMENTS]
+
+
+@pytest.fixture
+def inspect(monkeypatch):
+    """check.py's own function, on the repository in a folder; everything but cfn-lint."""
+    monkeypatch.syspath_prepend(str(TOOLS))
+    import check
+    from repository import Repository
+
+    def run(root: Path) -> list[tuple[str, int, str]]:
+        findings, not_checked = check.inspect(Repository(root))
+        assert not_checked == []
+        return sorted(findings)
+
+    return run
+
+
+@pytest.fixture
+def copy(rendering, tmp_path):
+    """A function that copies a variant's rendering, to be broken."""
+
+    def make(variant: str = DEFAULT) -> Path:
+        return shutil.copytree(
+            rendering(variant), tmp_path / "copy", ignore=shutil.ignore_patterns(".git")
+        )
+
+    return make
+
+
+def edit(path: Path, old: str | None, new: str | None) -> None:
+    """Makes one break; an edit that changes nothing is a fault of the test."""
+    if new is None:
+        path.unlink()
+    elif old is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(new, encoding="utf-8")
+    else:
+        text = path.read_text(encoding="utf-8")
+        assert old in text and old != new, f"{path.name} has no {old!r} to break"
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def run_check(*arguments: str, python: tuple[str, ...] = (sys.executable,), **options):
+    """check.py as a command."""
+    command = [*python, str(TOOLS / "check.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, **options)
+
+
+def parameter(broken: Break):
+    """A break as a test's parameter; those of a rarer variant go where that is baked."""
+    group = [] if broken.variant == DEFAULT else [pytest.mark.xdist_group(broken.variant)]
+    return pytest.param(broken, marks=group, id=f"{broken.name}-{broken.file}")
+
+
+def test_a_rendering_has_no_finding(rendered, inspect):
+    assert inspect(rendered) == []
+
+
+@pytest.mark.parametrize("broken", map(parameter, BREAKS))
+def test_a_break_is_found_where_it_is(copy, inspect, broken):
+    root = copy(broken.variant)
+    edit(root / broken.file, broken.old, broken.new)
+    found = inspect(root)
+    told = [(file, line) for file, line, message in found if broken.says in message]
+    assert len(told) == 1 and len(found) == broken.count, found
+    ((file, line),) = told
+    assert file == (broken.where or broken.file)
+    lines = (
+        (root / file).read_text(encoding="utf-8").splitlines() if (root / file).exists() else [""]
+    )
+    marker = broken.at or (broken.new or "").strip().splitlines()[0:1]
+    assert "".join(marker) in lines[line - 1]
+
+
+def extend(root: Path) -> None:
+    """Adds a third environment: target, build, secret, role and parameter."""
+    bundle = root / BUNDLE
+    bundle.write_text(bundle.read_text(encoding="utf-8") + STAGING_TARGET, encoding="utf-8")
+    edit(root / "cicd/buildspecs/staging.yml", None, STAGING_BUILD)
+    edit(root / STACK, "\nMappings:\n", STAGING_PARAMETER)
+    edit(root / STACK, "Outputs:\n", STAGING_RESOURCES)
+
+
+def test_an_environment_of_the_team_own_is_no_finding(copy, inspect):
+    root = copy()
+    extend(root)
+    assert inspect(root) == []
+
+
+def test_an_environment_of_the_team_own_is_kept_apart(copy, inspect):
+    root = copy()
+    extend(root)
+    edit(
+        root / STACK, "[!Ref StagingSecret, !GetAtt", "[!Ref StagingSecret, !Ref QaSecret, !GetAtt"
+    )
+    ((file, _, message),) = inspect(root)
+    assert file == STACK
+    assert message == "StagingRole may read QaSecret; only a role of qa's builds alone may"
+
+
+def test_a_shape_that_no_check_expects_is_a_finding(copy, inspect):
+    root = copy()
+    edit(root / QA, "    runtime-versions:\n", "    runtime-versions: [x]\n    # \n")
+    edit(root / QA, '      python: "3.12"\n      java: corretto17\n', "")
+    assert (QA, "phases.install.runtime-versions holds no keys") in [
+        (file, message.split(";")[0]) for file, _, message in inspect(root)
+    ]
+
+
+def test_the_command_says_what_it_checked_and_leaves_nothing_behind(copy):
+    root = copy()
+    before = sorted(root.rglob("*"))
+    result = run_check("--strict", str(root))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("no findings in ")
+    assert sorted(root.rglob("*")) == before
+
+
+def test_cfn_lint_findings_have_file_and_line(copy):
+    root = copy()
+    edit(root / STACK, "EnableKeyRotation:", "EnableKeyRotatio:")
+    edit(root / STACK, "Description: !Sub", "Description: !Join ['', [!Ref AWS::StackName]]  #")
+    lines = (root / STACK).read_text(encoding="utf-8").splitlines()
+    join, rotation = (
+        [word in text for text in lines].index(True) for word in ("!Join", "Rotatio:")
+    )
+    result = run_check(str(root))
+    assert result.returncode == 1
+    told = re.findall(r"^(.+):(\d+): .+ \(cfn-lint (\w+), https", result.stdout, re.MULTILINE)
+    assert told == [
+        (STACK, str(join + 1), "I1022"),  # informational
+        (STACK, str(rotation + 1), "E3002"),
+    ]
+
+
+def test_a_break_fails_the_command(copy):
+    root = copy()
+    edit(root / QA, "version: 0.2", "version: 0.1")
+    result = run_check(str(root))
+    assert result.returncode == 1
+    assert result.stdout.startswith(f"{QA}:3: no buildspec 0.2; say version: 0.2\n")
+
+
+@pytest.mark.parametrize(("strict", "code"), [((), 0), (("--strict",), 1)])
+def test_without_the_two_packages_it_says_what_it_did_not_check(copy, tmp_path, strict, code):
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    (packages / "yaml").symlink_to(Path(yaml.__file__).parent)
+    bare = run_check(
+        *strict,
+        str(copy()),
+        python=(sys.executable, "-S"),
+        env={**os.environ, "PYTHONPATH": str(packages)},
+    )
+    assert (bare.returncode, bare.stderr) == (code, "")
+    assert [line for line in bare.stdout.splitlines() if line.startswith("not checked: ")] == [
+        "not checked: the bundle's resources against Databricks' schemas,"
+        " for want of databricks-bundles (`make check` brings it)",
+        "not checked: cicd/stack.yml against AWS's schemas,"
+        " for want of cfn-lint (`make check` brings it)",
+    ]
