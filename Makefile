@@ -1,22 +1,40 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 PYTHON ?= python3
+RUN := .venv/bin/python
 
 .PHONY: help
-help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Rebuilt when the pins change; the stamp comes last, so a broken set-up is tried again.
+# The stamp comes last: a set-up that broke is tried again, and so is one whose pins have changed.
 .venv/ready: pyproject.toml
-	@echo "Setting up .venv (once) ..."
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "Setting up .venv, once ..."
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install --quiet "$$(grep -o 'uv==[0-9.]*' pyproject.toml)"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check "$$(grep -o 'uv==[0-9.]*' pyproject.toml)"
 	@.venv/bin/uv pip install --quiet --python .venv --group dev
 	@$(PYTHON) -m venv --without-pip .venv/checkov
 	@.venv/bin/uv pip install --quiet --python .venv/checkov --group checkov
 	@touch $@
 
-.PHONY: test
+.PHONY: demo test golden bench lint clean
+demo: .venv/ready ## Bake the default answers into demo/, check them, show what came out
+	@$(RUN) tests/demo.py
+
 test: .venv/ready ## Run every test
-	.venv/bin/python -m pytest
+	@$(RUN) -m pytest
+
+golden: .venv/ready ## Rewrite tests/golden after a change that was meant
+	@$(RUN) tests/golden.py
+
+bench: .venv/ready ## Measure what validation costs
+	@$(RUN) tests/bench.py
+
+lint: .venv/ready ## Lint the template's own Python
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+
+clean: ## Remove what make has made
+	rm -rf .venv demo .pytest_cache .ruff_cache

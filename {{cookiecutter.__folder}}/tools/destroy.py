@@ -35,7 +35,7 @@ def give_up(target: str, why: str) -> NoReturn:
 
 
 def destroy_bundle(project: str, target: str, bucket: str, key: str) -> None:
-    """Runs `bundle destroy` as a build of the target's project, whose identity owns the deployment."""
+    """Runs `bundle destroy` as a build of the target's project, which owns the deployment."""
     source = f"destroy/{target}.zip"
     try:
         aws_stack.client("s3").copy({"Bucket": bucket, "Key": key}, bucket, source)

@@ -1,0 +1,56 @@
+"""`make demo`: bakes the default answers into demo/, checks them, and shows what came out."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from cookiecutter.main import cookiecutter
+from rich.console import Console
+from rich.table import Table
+
+from conftest import ROOT
+
+DEMO = ROOT / "demo"
+PARTS = {
+    "README.md Makefile": "seven steps to production; every operation",
+    "databricks.yml resources": "the bundle: development, qa and prod",
+    "src": "wheel, declarative pipeline, notebook",
+    "tests": "unit tests on Spark, nutter fixtures",
+    "cicd": "stack, buildspecs, every pinned version",
+    "tools": "proof and operation of the repository",
+    "docs": "operations, security, the picture",
+}
+
+
+def lines(path: Path) -> int:
+    """How many lines the files at a path have."""
+    files = [path] if path.is_file() else [item for item in path.rglob("*") if item.is_file()]
+    return sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files)
+
+
+def main() -> int:
+    """Draws the screen; the exit code is the check's."""
+    console = Console(highlight=False)
+    if DEMO.exists() and not (DEMO / "my-data-project/databricks.yml").exists():
+        console.print(f"{DEMO} is something else; move it away first")
+        return 1
+    shutil.rmtree(DEMO, ignore_errors=True)
+    console.print("[bold]Baking[/] the default answers into demo/ ...")
+    root = Path(cookiecutter(str(ROOT), no_input=True, output_dir=str(DEMO), default_config=True))
+    table = Table("in", "what", "lines", box=None, pad_edge=False, header_style="dim")
+    table.columns[2].justify = "right"
+    for part, what in PARTS.items():
+        table.add_row(part, what, str(sum(lines(root / name) for name in part.split())))
+    console.print(table)
+    console.print(f"\n[bold]Checking[/] {root.relative_to(ROOT)} once more, with its own check:")
+    check = subprocess.run([sys.executable, "-B", "tools/check.py", "--strict"], cwd=root)
+    color, word = ("red", "not proven") if check.returncode else ("green", "proven")
+    console.print(
+        f"[{color}]{word}[/]: nothing of it has touched a cloud. Read its README.md next."
+    )
+    return check.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
