@@ -154,6 +154,9 @@ BUNDLES = [
         "choice", JOB, "timezone_id: UTC", "pause_status: NO", "'False' is not a valid PauseStatus"
     ),
     Break("field-missing", JOB, "        timezone_id: UTC\n", "", "'timezone_id'", "quartz"),
+    Break(
+        "word", ETL, "catalog: $", "catalog:\n        x: $", "catalog wants one word", "catalog:"
+    ),
     Break("kind", JOB, "  jobs:", "  job:", "no kind of resource; did you mean jobs?"),
     Break(
         "path", JOB, "/sample_notebook.py", "/gone.py", "notebook_path: ../src/notebooks/gone.py"
@@ -287,7 +290,7 @@ def test_a_rendering_has_no_finding(rendered, inspect):
     assert inspect(rendered) == []
 
 
-@pytest.mark.parametrize("broken", map(parameter, BREAKS))
+@pytest.mark.parametrize("broken", [parameter(broken) for broken in BREAKS])
 def test_a_break_is_found_where_it_is(copy, inspect, broken):
     root = copy(broken.variant)
     edit(root / broken.file, broken.old, broken.new)
@@ -310,6 +313,15 @@ def extend(root: Path) -> None:
     edit(root / "cicd/buildspecs/staging.yml", None, STAGING_BUILD)
     edit(root / STACK, "\nMappings:\n", STAGING_PARAMETER)
     edit(root / STACK, "Outputs:\n", STAGING_RESOURCES)
+
+
+@pytest.mark.parametrize(
+    "elsewhere", ["/Workspace/Shared/x", "${var.source_table}", "dbfs:/x.py", "../dist/x.py"]
+)
+def test_a_path_that_is_not_in_the_repository_is_no_finding(copy, inspect, elsewhere):
+    root = copy()
+    edit(root / JOB, "../src/notebooks/sample_notebook.py", elsewhere)
+    assert inspect(root) == []
 
 
 def test_an_environment_of_the_team_own_is_no_finding(copy, inspect):

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 sys.dont_write_bytecode = True  # a check leaves nothing behind
-from repository import Finding, Map, Place, Repository, dig, leaves, names, plain  # noqa: E402
+from repository import Finding, Map, Place, Repository, Seq, dig, leaves, names, plain  # noqa: E402
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
@@ -32,14 +32,9 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"there are: {', '.join(known) or 'none'}"
 
 
-def line_of(text: str, position: int) -> int:
-    """The line of a position in a text."""
-    return text.count("\n", 0, position) + 1
-
-
 # ---- Notebooks and buildspecs, each by itself --------------------------------------------------
 
-NOTEBOOK = re.compile(r"""(?m)(?:^# MAGIC %run |dbutils\.notebook\.run\()["']?(\.[^"'\s,)]+)""")
+NOTEBOOK = r"""(?m)(?:^# MAGIC %run |dbutils\.notebook\.run\()["']?(\.[^"'\s,)]+)"""
 STEP = dict.fromkeys(["run-as", "on-failure", "commands", "finally"])
 FILES = dict.fromkeys(["files", "name", "base-directory", "discard-paths", "exclude-paths"])
 FILES |= dict.fromkeys(["enable-symlinks", "s3-prefix"])
@@ -67,12 +62,10 @@ BUILDSPEC = {
 
 def notebooks(repo: Repository) -> Iterator[Finding]:
     """The notebooks that notebooks run are there."""
-    for file, text in repo.text.items():
-        for match in NOTEBOOK.finditer(text) if file.endswith(".py") else ():
-            path = (repo.root / file).parent / match[1]
-            if not any(path.with_name(path.name + end).is_file() for end in ("", ".py", ".ipynb")):
-                line = line_of(text, match.start(1))
-                yield file, line, f"runs the notebook {match[1]}, which is not there; mend the path"
+    for file, line, (name,) in repo.search(NOTEBOOK, ".py"):
+        path = (repo.root / file).parent / name
+        if not any(path.with_name(path.name + end).is_file() for end in ("", ".py", ".ipynb")):
+            yield file, line, f"runs the notebook {name}, which is not there; mend the path"
 
 
 def buildspecs(repo: Repository) -> Iterator[Finding]:
@@ -114,6 +107,7 @@ def unknown_keys(node: Map, known: dict, path: str = "") -> Iterator[Finding]:
 # ---- The bundle --------------------------------------------------------------------------------
 
 PATHS = {"notebook_path", "python_file", "root_path", "include", "paths"}
+ELSEWHERE = re.compile(r"/|\$|\w+:")  # in the workspace, where a variable says, behind a URL
 
 
 def paths_and_references(repo: Repository) -> Iterator[Finding]:
@@ -127,8 +121,9 @@ def paths_and_references(repo: Repository) -> Iterator[Finding]:
     for name, value, (file, line) in leaves(repo.bundle):
         if not isinstance(value, str):
             continue
-        relative = value.startswith(("./", "../")) or (name in PATHS and value[:1] not in "/$")
+        relative = value.startswith(("./", "../")) or (name in PATHS and not ELSEWHERE.match(value))
         built = name == "build" or "dist" in Path(value).parts
+        built |= "git_source:" in repo.text[file]  # that job's paths are in another repository
         found = glob.iglob(f"{glob.escape(str((repo.root / file).parent))}/{value}", recursive=True)
         if relative and not built and not any(Path(path).exists() for path in found):
             yield file, line, f"{name}: {value} leads nowhere from here; mend the path"
@@ -156,9 +151,21 @@ def schemas(repo: Repository) -> Iterator[Finding]:
             (cls,) = (c for c in module if isinstance(c, type) and issubclass(c, Resource))
             for name, resource in found.items():
                 try:
-                    cls.from_dict(resource)
+                    loaded = cls.from_dict(resource)
                 except (ValueError, TypeError, AttributeError) as error:
                     yield stopped(error, found.at[name], f"{kind}.{name}")
+                else:
+                    yield from made_into_words(resource, loaded.as_dict())
+
+
+def made_into_words(written: Map, loaded: dict) -> Iterator[Finding]:
+    """Keys or lists that the package took for one word, as it does without complaint."""
+    for key, value in written.items() if isinstance(written, Map) else enumerate(written):
+        taken = loaded[key] if isinstance(loaded, list) else dig(loaded, key)
+        if isinstance(value, Map | Seq) and isinstance(taken, str):
+            yield *written.at[key], f"{key} wants one word, not keys or a list; indent it right"
+        elif isinstance(value, Map | Seq):
+            yield from made_into_words(value, taken)
 
 
 def stopped(error: Exception, at: Place, name: str) -> Finding:
@@ -207,10 +214,8 @@ def commands_fit(repo: Repository) -> Iterator[Finding]:
 def buildspecs_are_used(repo: Repository) -> Iterator[Finding]:
     """Each buildspec that is named is there, and each that is there is named."""
     named = {build.buildspec: build.at for build in repo.builds if "\n" not in build.buildspec}
-    for file, text in repo.text.items():
-        for match in re.finditer(r"cicd/buildspecs/[\w.-]+\.ya?ml", text):
-            if file.startswith("tools/"):
-                named[match[0]] = file, line_of(text, match.start())
+    for file, line, (spec,) in repo.search(r"(cicd/buildspecs/[\w.-]+\.ya?ml)", ".py"):
+        named[spec] = file, line
     for spec, at in named.items():
         if spec not in repo.text:
             yield *at, f"names the buildspec {spec}, which is not there; mend the path"
@@ -221,12 +226,11 @@ def buildspecs_are_used(repo: Repository) -> Iterator[Finding]:
 def pins_agree(repo: Repository) -> Iterator[Finding]:
     """What has to repeat a version of tools.env repeats it right."""
     packages = {"nutter": "NUTTER", "databricks-bundles": "DATABRICKS_CLI", "uv": "UV"}
-    for file, text in repo.text.items():
-        for match in re.finditer(r"\b(nutter|databricks-bundles|uv)==(\d[\w.]*)", text):
-            pin = repo.pins.get(f"{packages[match[1]]}_VERSION", match[2])
-            if match[2] != pin:
-                line = line_of(text, match.start())
-                yield file, line, f"{match[0]}, but cicd/tools.env pins {pin}; make them equal"
+    pinned = r"\b(nutter|databricks-bundles|uv)==(\d[\w.]*)"
+    for file, line, (package, version) in repo.search(pinned):
+        pin = repo.pins.get(f"{packages[package]}_VERSION", version)
+        if version != pin:
+            yield file, line, f"{version}, but cicd/tools.env pins {pin}; make them equal"
     for spec in repo.buildspecs.values():
         versions = dig(spec, "phases", "install", "runtime-versions")
         pin = repo.pins.get("PYTHON_VERSION")

@@ -210,6 +210,12 @@ class Repository:
             self.yaml[file] = first if isinstance(first, Map) else Map()
             self.broken += loader.duplicates
 
+    def search(self, pattern: str, suffix: str = "") -> Iterator[tuple[str, int, tuple[str, ...]]]:
+        """The groups of every match in the files of a suffix, with its place."""
+        for file, text in self.text.items():
+            for match in re.finditer(pattern, text) if file.endswith(suffix) else ():
+                yield file, text.count("\n", 0, match.start()) + 1, match.groups()
+
     def script_lines(self) -> Iterator[tuple[str, int, str]]:
         """Every command of the builds and the Makefile, with its place."""
         for file, text in self.text.items():
