@@ -10,7 +10,6 @@ import os
 import pty
 import shutil
 import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
@@ -38,9 +37,9 @@ def moto_url():
 
 
 def environment() -> dict[str, str]:
-    """This process's environment with .venv/bin on PATH, and nothing of AWS."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
-    return inherited | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    """This process's environment, with nothing of AWS, nor of a `make` that runs these tests."""
+    foreign = ("AWS_", "MAKE", "MFLAGS")
+    return {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
 
 
 class Account:
