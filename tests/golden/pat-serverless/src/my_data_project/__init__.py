@@ -1,0 +1,1 @@
+"""The code that the job and the pipeline share."""

@@ -1,0 +1,60 @@
+"""The deployed stack, for the commands beside this file. `make` names it: STACK and AWS_REGION."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+STACK = os.environ.get("STACK", "")
+
+
+def client(service: str):
+    """A boto3 client in the stack's region."""
+    return boto3.client(service)
+
+
+def outputs() -> dict[str, str]:
+    """The stack's outputs by name. Exits while it has none; raises ClientError without a stack."""
+    stack = client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
+    if not stack.get("Outputs"):
+        sys.exit(f"the stack {STACK} is {stack['StackStatus']}; bring it up first: make stack")
+    return {item["OutputKey"]: item["OutputValue"] for item in stack["Outputs"]}
+
+
+def resources() -> dict[str, str]:
+    """Physical names of what the stack has now, by logical ID; empty where there is no stack."""
+    paginator = client("cloudformation").get_paginator("list_stack_resources")
+    try:
+        pages = list(paginator.paginate(StackName=STACK))
+    except ClientError as error:
+        if "does not exist" in error.response["Error"]["Message"]:
+            return {}
+        raise
+    return {
+        item["LogicalResourceId"]: item["PhysicalResourceId"]
+        for page in pages
+        for item in page["StackResourceSummaries"]
+        if item.get("PhysicalResourceId") and item["ResourceStatus"] != "DELETE_COMPLETE"
+    }
+
+
+def run(main: Callable[[], None]) -> NoReturn:
+    """Runs a command and exits; what AWS refuses becomes one line that names the call."""
+    name = os.path.basename(sys.argv[0])
+    if not STACK:
+        sys.exit(f"{name}: STACK is not set; call it through make (make help)")
+    try:
+        main()
+    except ClientError as error:
+        message = error.response["Error"]["Message"]
+        if "does not exist" in message and error.operation_name == "DescribeStacks":
+            message += "; create it: make stack"
+        sys.exit(f"{name}: AWS refuses {error.operation_name}: {message}")
+    except BotoCoreError as error:
+        sys.exit(f"{name}: {error} Are you signed in to AWS? Try: aws sts get-caller-identity")
+    except (KeyboardInterrupt, EOFError):
+        sys.exit(f"\n{name}: stopped")
+    sys.exit(0)

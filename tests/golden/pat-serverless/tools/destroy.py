@@ -1,0 +1,140 @@
+"""Deletes what this repository has deployed: the bundles in qa and prod, then the stack."""
+
+import os
+import sys
+import time
+from typing import NoReturn
+
+import aws_stack
+from botocore.exceptions import ClientError, WaiterError
+
+PROJECT = "my-data-project"
+BUILDSPEC = "cicd/buildspecs/destroy.yml"
+BUILDS = {"qa": "QaBuild", "prod": "ProdBuild"}  # logical IDs in cicd/stack.yml
+BUCKETS = ("ArtifactBucket", "LogBucket")
+
+
+def last_input(pipeline: str, project: str) -> tuple[str, str] | None:
+    """Bucket and key of what the project's last build in the pipeline was given, or None."""
+    details = aws_stack.client("codepipeline").get_paginator("list_action_executions")
+    for page in details.paginate(pipelineName=pipeline):
+        for item in page["actionExecutionDetails"]:
+            given = item["input"]
+            if given.get("configuration", {}).get("ProjectName") == project:
+                location = given["inputArtifacts"][0]["s3location"]
+                return location["bucket"], location["key"]
+    return None
+
+
+def give_up(target: str, why: str) -> NoReturn:
+    """Exits while a deployment is left and the stack is still there to delete it with."""
+    sys.exit(
+        f"destroy.py: the deployment in {target} is not deleted, nor is the stack: {why}\n"
+        "To leave the deployments as they are and go on: make destroy KEEP_DEPLOYMENTS=1"
+    )
+
+
+def destroy_bundle(project: str, target: str, bucket: str, key: str) -> None:
+    """Runs `bundle destroy` as a build of the target's project, which owns the deployment."""
+    source = f"destroy/{target}.zip"
+    try:
+        aws_stack.client("s3").copy({"Bucket": bucket, "Key": key}, bucket, source)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
+            raise
+        give_up(target, f"its release is no longer in the artifact bucket ({bucket}/{key})")
+    codebuild = aws_stack.client("codebuild")
+    build = codebuild.start_build(
+        projectName=project,
+        sourceTypeOverride="S3",
+        sourceLocationOverride=f"{bucket}/{source}",
+        artifactsOverride={"type": "NO_ARTIFACTS"},
+        buildspecOverride=BUILDSPEC,
+        environmentVariablesOverride=[{"name": "TARGET", "value": target, "type": "PLAINTEXT"}],
+    )["build"]
+    print(f"{target}: deleting the deployment ", end="", flush=True)
+    while build["buildStatus"] == "IN_PROGRESS":
+        time.sleep(5)
+        print(".", end="", flush=True)
+        (build,) = codebuild.batch_get_builds(ids=[build["id"]])["builds"]
+    print(f" {build['buildStatus']}")
+    if build["buildStatus"] != "SUCCEEDED":
+        give_up(target, f"its build's log says why: {build['logs'].get('deepLink', build['id'])}")
+
+
+def destroy_bundles(found: dict[str, str]) -> None:
+    """Deletes the deployment of every target that the pipeline has ever deployed to."""
+    for target, name in BUILDS.items():
+        given = None
+        if "Pipeline" in found and name in found:
+            given = last_input(found["Pipeline"], found[name])
+        if given is None:
+            print(f"{target}: nothing was ever deployed")
+        else:
+            destroy_bundle(found[name], target, *given)
+
+
+def empty(bucket: str) -> None:
+    """Deletes every version and every delete marker of a bucket."""
+    s3 = aws_stack.client("s3")
+    count = 0
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        found = page.get("Versions", []) + page.get("DeleteMarkers", [])
+        if found:
+            keys = [{"Key": item["Key"], "VersionId": item["VersionId"]} for item in found]
+            errors = s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+            for error in errors.get("Errors", []):
+                sys.exit(f"destroy.py: {bucket}/{error['Key']} stays: {error['Message']}")
+            count += len(found)
+            print(f"\r{bucket}: {count} versions deleted", end="", flush=True)
+    print(f"\r{bucket}: empty" + " " * 30)
+
+
+def delete_stack(buckets: list[str]) -> None:
+    """Empties the buckets and deletes the stack; again when a late access log came in between."""
+    cloudformation = aws_stack.client("cloudformation")
+    for attempt in range(3):
+        for bucket in buckets:
+            try:
+                # Without its access log, emptying one bucket does not fill the other.
+                aws_stack.client("s3").put_bucket_logging(Bucket=bucket, BucketLoggingStatus={})
+                empty(bucket)
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "NoSuchBucket":
+                    raise
+        print(f"Deleting the stack {aws_stack.STACK} ...", flush=True)
+        cloudformation.delete_stack(StackName=aws_stack.STACK)
+        try:
+            cloudformation.get_waiter("stack_delete_complete").wait(StackName=aws_stack.STACK)
+            return
+        except WaiterError as error:
+            if attempt == 2:
+                sys.exit(f"destroy.py: CloudFormation could not delete the stack: {error}")
+
+
+def main() -> None:
+    """Asks, deletes, and says what is left."""
+    stack, region = aws_stack.STACK, os.environ["AWS_REGION"]
+    found = aws_stack.resources()
+    if not found:
+        print(f"There is no stack {stack} in {region}: nothing to delete.")
+        return
+    print(f"This deletes the deployments in qa and prod, and the stack {stack} in {region}.")
+    if input(f"The project's name, to go on ({PROJECT}): ").strip() != PROJECT:
+        sys.exit("destroy.py: that is another name; nothing is deleted")
+    if not os.environ.get("KEEP_DEPLOYMENTS"):
+        destroy_bundles(found)
+    repository = found.get("Repository", "(none)")
+    delete_stack([found[name] for name in BUCKETS if name in found])
+    print(
+        "Deleted. What is left, for you to delete or keep:\n"
+        f"  the CodeCommit repository {repository}:\n"
+        f"    aws codecommit delete-repository --repository-name {repository}\n"
+        "  the tables that the jobs have written, in the catalogs that databricks.yml names\n"
+        "  the personal access tokens, to be revoked in their workspaces\n"
+        "The key is deleted in seven days; until then it can be restored."
+    )
+
+
+if __name__ == "__main__":
+    aws_stack.run(main)
