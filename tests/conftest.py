@@ -1,4 +1,4 @@
-"""Renderings for the tests: each variant is baked once per worker, validated, and only read."""
+"""Renderings for the tests: each variant is baked once for all workers, and only read."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from pytest_cookies.plugin import Cookies, Result
 
 ROOT = Path(__file__).parent.parent
@@ -56,17 +57,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def rendering(tmp_path_factory, _cookiecutter_config_file) -> Callable[[str], Path]:
     """A function from a variant's name to its rendering. Copy it before you change it."""
-    baked: dict[str, Path] = {}
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "renderings"
 
     def get(name: str) -> Path:
-        if name not in baked:
-            baker = Cookies(
-                str(ROOT), lambda out: tmp_path_factory.mktemp(name), _cookiecutter_config_file
-            )
-            result = baker.bake(extra_context=VARIANTS[name])
-            assert result.exit_code == 0, result.exception
-            baked[name] = result.project_path
-        return baked[name]
+        folder = shared / name
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            if not (made := list(folder.iterdir())):
+                baker = Cookies(str(ROOT), lambda out: folder, _cookiecutter_config_file)
+                result = baker.bake(extra_context=VARIANTS[name])
+                assert result.exit_code == 0, result.exception
+                made = [result.project_path]
+        (path,) = made
+        return path
 
     return get
 
