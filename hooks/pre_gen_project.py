@@ -9,13 +9,11 @@ import sys
 # As JSON inside of an ASCII string literal: no quote or backslash in an answer can end it.
 ANSWERS = json.loads({{ cookiecutter | jsonify | jsonify }})
 
-# For typing errors only: a region that is not here gets a warning.
+# Where cfn-lint 1.58 knows CodeCommit; a region that is not here gets a warning only.
 REGIONS = """
-    af-south-1 ap-east-1 ap-east-2 ap-northeast-1 ap-northeast-2 ap-northeast-3 ap-south-1 ap-south-2
-    ap-southeast-1 ap-southeast-2 ap-southeast-3 ap-southeast-4 ap-southeast-5 ap-southeast-7
-    ca-central-1 ca-west-1 cn-north-1 cn-northwest-1 eu-central-1 eu-central-2 eu-north-1 eu-south-1
-    eu-south-2 eu-west-1 eu-west-2 eu-west-3 il-central-1 me-central-1 me-south-1 mx-central-1
-    sa-east-1 us-east-1 us-east-2 us-gov-east-1 us-gov-west-1 us-west-1 us-west-2
+    ap-east-1 ap-northeast-1 ap-northeast-2 ap-northeast-3 ap-south-1 ap-southeast-1 ap-southeast-2
+    ca-central-1 cn-north-1 cn-northwest-1 eu-central-1 eu-north-1 eu-south-1 eu-west-1 eu-west-2
+    eu-west-3 me-south-1 sa-east-1 us-east-1 us-east-2 us-gov-east-1 us-gov-west-1 us-west-1 us-west-2
 """.split()
 
 # Names that the package would hide from the rendered repository's own imports, or that files have.
@@ -85,7 +83,7 @@ def aws_region(region: str) -> Problem:
     if not re.fullmatch(r"[a-z]{2}(-[a-z]{2,12}){1,3}-[0-9]{1,2}", region):
         return "is not the name of an AWS region", nearest
     if region not in REGIONS:
-        print(f"warning: aws_region: {region} is not known; is {nearest} meant?", file=sys.stderr)
+        print(f"warning: aws_region: {region} is not known to have CodeCommit; is {nearest} meant?", file=sys.stderr)
     return None
 
 

@@ -158,6 +158,7 @@ def test_development_is_ones_own_copy(default, tmp_path, workspace):
     assert jobs.keys() == {"my_data_project_job", "nutter"}
     assert jobs["my_data_project_job"]["schedule"]["pause_status"] == "PAUSED"
     assert jobs["my_data_project_job"]["name"].startswith("[dev jane_doe] ")
+    assert jobs["my_data_project_job"]["email_notifications"]["on_failure"] == [USER]
     assert bundle["resources"]["pipelines"]["my_data_project_etl"]["schema"].endswith("jane_doe")
     assert bundle["artifacts"].keys() == {"wheel"}
 
@@ -180,6 +181,19 @@ def test_prod_runs_every_day_and_has_no_tests(default, tmp_path, workspace):
     assert jobs["my_data_project_job"]["schedule"]["pause_status"] == "UNPAUSED"
     assert jobs["my_data_project_job"]["email_notifications"]["on_failure"]
     assert "artifacts" not in bundle
+
+
+@pytest.mark.parametrize("target", ["qa", "prod"])
+def test_everyone_in_the_workspace_may_look(default, target, tmp_path, workspace):
+    bundle = resolved(copy(default, tmp_path, workspace), target, workspace)
+
+    found = [one for kind in bundle["resources"].values() for one in kind.values()]
+    assert len(found) >= 2
+    for resource in found:
+        assert {"group_name": "users", "level": "CAN_VIEW"} in resource["permissions"]
+        assert {one["level"] for one in resource["permissions"]} == {"CAN_VIEW", "IS_OWNER"}
+    # Without the deployer's own entry this would be a warning, and fail the strict validation.
+    assert "permissions" not in bundle
 
 
 def test_prod_runs_as_its_deployer_unless_told_otherwise(default, tmp_path, workspace):

@@ -139,7 +139,7 @@ BUILDSPECS = [
     ),
     Break("version-number", QA, '"3.12"', "3.12", "python is read as the number 3.12; quote it"),
     Break("version-integer", QA, "java: corretto17", "java: 17", "read as the number 17; quote it"),
-    Break("number", QA, "/opt/venv", "3.10", "is read as the number 3.1; quote it"),
+    Break("number", QA, '"true"', "3.10", "is read as the number 3.1; quote it"),
     Break("mapping", QA, "- . cicd", "- run: . cicd", "is no command; quote or remove it"),
     Break("empty", QA, "- . cicd/tools.env", "- ''", "'' is no command"),
     Break(

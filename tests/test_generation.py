@@ -30,7 +30,7 @@ FILES = """
     tests/unit/conftest.py tests/unit/test_main.py tests/unit/test_nutter_fixtures.py
     tests/unit/test_trips.py
     tools/approval.py tools/aws_stack.py tools/check.py tools/destroy.py tools/pin_cli.py
-    tools/repository.py tools/stack_parameters.py tools/status.py
+    tools/repository.py tools/stack_parameters.py tools/status.py tools/wheel_version.py
 """.split()
 OF_AUTH = {
     "pat": {"tools/put_secret.py"},
@@ -200,18 +200,15 @@ def test_the_rendered_commands_work(default: Path, tmp_path: Path) -> None:
     result = subprocess.run(
         ["make", "check", "lint", "test", "build"],
         cwd=root,
-        env=os.environ | {"CI": "true"},
+        env=os.environ | {"CI": "true", "CODEBUILD_BUILD_NUMBER": "7"},
         capture_output=True,
         text=True,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     suite = (root / "reports/unit.xml").read_text()
     assert 'failures="0"' in suite and 'skipped="0"' in suite
-    assert [path.name for path in (root / "dist").glob("*")] == [
-        "my_data_project-0.1.0-py3-none-any.whl"
-    ] or sorted(path.name for path in (root / "dist").glob("*")) == [
-        ".gitignore",
-        "my_data_project-0.1.0-py3-none-any.whl",
+    assert [path.name for path in (root / "dist").glob("*.whl")] == [
+        "my_data_project-0.1.0+7-py3-none-any.whl"
     ]
     ignored = run(root, "git", "status", "--porcelain", "--ignored=no").stdout
     assert [line for line in ignored.splitlines() if "dist" in line or ".venv" in line] == []

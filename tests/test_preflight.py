@@ -125,6 +125,15 @@ def test_a_refused_credential(rendering, tmp_path: Path, auth: str, status: int)
 
 
 @pytest.mark.parametrize("auth", VARIANTS)
+def test_an_address_that_is_not_on_the_access_list(rendering, tmp_path: Path, auth: str) -> None:
+    body = b"Source IP address: 198.51.100.7 is blocked by Databricks IP ACL for workspace: 1"
+    with serve(lambda _: Answer(403, json.dumps({"message": body.decode()}).encode())) as (host, _):
+        line = one_line(preflight(rendering(f"{auth}-serverless"), tmp_path, host, VARIANTS[auth]))
+    assert f"{host} refuses this build's address (HTTP 403)" in line
+    assert "IP access list" in line
+
+
+@pytest.mark.parametrize("auth", VARIANTS)
 @pytest.mark.parametrize(
     ("answer", "said"),
     [

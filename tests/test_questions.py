@@ -198,8 +198,13 @@ def test_an_address_from_the_browser_is_trimmed_with_a_note(hook, capfd, given, 
 
 def test_an_unknown_region_is_a_warning(hook, capfd) -> None:
     assert hook(aws_region="us-eats-1") == {}
-    said = "warning: aws_region: us-eats-1 is not known; is us-east-1 meant?\n"
+    said = "warning: aws_region: us-eats-1 is not known to have CodeCommit; is us-east-1 meant?\n"
     assert capfd.readouterr().err == said
+
+
+def test_a_region_without_codecommit_is_a_warning(hook, capfd) -> None:
+    assert hook(aws_region="mx-central-1") == {}
+    assert "mx-central-1 is not known to have CodeCommit" in capfd.readouterr().err
 
 
 GOOD_BRANCHES = ["main", "release/1.0", "a_b", "feature/JIRA-1.x", "v1", "a" * 255, "x/y/z"]

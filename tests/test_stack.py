@@ -147,12 +147,27 @@ def test_every_role_is_used_and_trusts_one_service(stack) -> None:
     assert [name for name in trusted if f'"{name}.Arn"' not in text] == []
 
 
-def test_prod_cannot_change_a_release_and_qa_cannot_start_anything(stack) -> None:
-    template = stack("pat")
-    assert allowed(template, "s3:PutObject", "ArtifactBucket.Arn/x") == {
+def test_a_build_reads_and_writes_its_own_artifacts_only(stack) -> None:
+    template, bucket = stack("pat"), "ArtifactBucket.Arn"
+
+    def may(action: str, key: str) -> set[str]:
+        return allowed(template, f"s3:{action}", f"{bucket}/{key}") - {"PipelineRole"}
+
+    # <first 20 characters of the pipeline's name>/<first 10 of the artifact's>/<7 random>
+    assert may("PutObject", "my-data-project-Pipe/Wheel/aB3xY7z") == {"QaBuildRole"}
+    assert may("PutObject", "my-data-project-Pipe/Source/aB3xY7z") == set()
+    assert may("PutObject", "destroy/prod.zip") == set()
+    assert may("GetObject", "my-data-project-Pipe/Source/aB3xY7z") == {
         "QaBuildRole",
-        "PipelineRole",
+        "ProdBuildRole",
     }
+    assert may("GetObject", "my-data-project-Pipe/Wheel/aB3xY7z") == {"ProdBuildRole"}
+    assert may("GetObject", "destroy/prod.zip") == {"ProdBuildRole"}
+    assert may("GetObject", "destroy/qa.zip") == {"QaBuildRole"}
+
+
+def test_only_the_pipeline_starts_builds_and_only_a_push_starts_the_pipeline(stack) -> None:
+    template = stack("pat")
     assert allowed(template, "codebuild:StartBuild", "ProdBuild.Arn") == {"PipelineRole"}
     start = "arn:aws:codepipeline:us-east-1:555555555555:Pipeline"
     assert allowed(template, "codepipeline:StartPipelineExecution", start) == {"PushRuleRole"}
@@ -338,10 +353,13 @@ def test_the_approval_says_who_what_and_where_to_look(stack) -> None:
     assert max(len(text), len(link)) <= 1000
 
 
-def test_production_deploys_what_qa_hands_on(stack) -> None:
+def test_production_takes_the_commit_from_the_source_and_from_qa_only_the_wheel(stack) -> None:
     stages = stack("pat")["Resources"]["Pipeline"]["Properties"]["Stages"]
-    assert stages[1]["Actions"][0]["OutputArtifacts"] == [{"Name": "Release"}]
-    assert stages[3]["Actions"][0]["InputArtifacts"] == [{"Name": "Release"}]
+    assert stages[0]["Actions"][0]["OutputArtifacts"] == [{"Name": "Source"}]
+    assert stages[1]["Actions"][0]["OutputArtifacts"] == [{"Name": "Wheel"}]
+    production = stages[3]["Actions"][0]
+    assert production["InputArtifacts"] == [{"Name": "Source"}, {"Name": "Wheel"}]
+    assert production["Configuration"]["PrimarySource"] == "Source"
 
 
 # ---- The whole -----------------------------------------------------------------------------------
@@ -373,9 +391,11 @@ def test_only_the_repository_outlives_the_stack(rendering) -> None:
     kept = {
         name
         for name, item in resources["Resources"].items()
-        if "Retain" in (item.get("DeletionPolicy"), item.get("UpdateReplacePolicy"))
+        if "Retain" in f"{item.get('DeletionPolicy')} {item.get('UpdateReplacePolicy')}"
     }
     assert kept == {"Repository"}
+    # A creation that failed would otherwise leave a repository that the next one meets.
+    assert resources["Resources"]["Repository"]["DeletionPolicy"] == "RetainExceptOnCreate"
     # The stack's key dies with the stack: what it encrypts would be unreadable.
     assert "KmsKeyId" not in resources["Resources"]["Repository"]["Properties"]
 

@@ -93,7 +93,9 @@ class Account:
 def uv(tmp_path_factory, rendering) -> Path:
     """What all tests share, for it takes seconds: uv's lock file, and where it keeps libraries."""
     shared = tmp_path_factory.mktemp("uv")
-    shutil.copy(rendering("pat-serverless") / "pyproject.toml", shared)
+    for needed in ("pyproject.toml", "tools/wheel_version.py"):
+        (shared / needed).parent.mkdir(exist_ok=True)
+        shutil.copy(rendering("pat-serverless") / needed, shared / needed)
     subprocess.run(["uv", "lock", "--quiet"], cwd=shared, env=environment(), check=True)
     return shared
 
@@ -279,6 +281,25 @@ def test_push_adds_the_remote_and_pushes_the_branch(account, tmp_path: Path) -> 
     assert pushed == [git("rev-parse", "HEAD").strip(), "refs/heads/feature"]
 
 
+def test_push_follows_the_stack_and_survives_a_missing_one(account, tmp_path: Path) -> None:
+    given = account()
+    git = ["git", "-C", given.root]
+    subprocess.run([*git, "init", "-q"], check=True)
+    failed = given.make("push")
+    assert failed.returncode != 0
+    assert (
+        f"make push: the stack {SLUG} has no repository yet; create it: make stack" in failed.stderr
+    )
+    assert subprocess.check_output([*git, "remote"], text=True) == ""
+    subprocess.run(
+        [*git, "remote", "add", "codecommit", "codecommit::us-east-1://other"], check=True
+    )
+    given.create_stack(TOPIC, {"CodeCommitUrl": f"codecommit::us-east-1://{SLUG}"})
+    given.make("push")  # there is nothing to push yet, but where to is right
+    url = subprocess.check_output([*git, "remote", "get-url", "codecommit"], text=True)
+    assert url == f"codecommit::us-east-1://{SLUG}\n"
+
+
 # ---- make status, approve, reject ----------------------------------------------------------------
 
 
@@ -300,7 +321,7 @@ def codepipeline(waits: bool, deployed: list[str]):
         "input": {
             "configuration": {},
             "resolvedConfiguration": {
-                "CustomData": "Ada asks to deploy commit 0123abcd",
+                "CustomData": "Ada[bot] asks [/to] deploy commit 0123abcd",
                 "ExternalEntityLink": "https://link.example/build",
             },
         },
@@ -310,10 +331,15 @@ def codepipeline(waits: bool, deployed: list[str]):
             "actionName": "Deploy",
             "input": {
                 "configuration": {"ProjectName": f"{SLUG}-{env}"},
-                "inputArtifacts": [{"s3location": {"bucket": "artifacts-1", "key": f"key-{env}"}}],
+                "inputArtifacts": [
+                    {"name": name, "s3location": {"bucket": "artifacts-1", "key": f"{key}-{env}"}}
+                    for name, key in (("Wheel", "wheel"), ("Source", key))
+                ],
             },
+            "status": status,
         }
         for env in deployed
+        for status, key in (("Failed", "broken"), ("Succeeded", "key"), ("Succeeded", "old"))
     ]
     summary = {
         "pipelineExecutionId": execution,
@@ -360,7 +386,7 @@ def test_status_shows_stages_commit_and_what_waits(pipeline) -> None:
     assert any(line.startswith("QA Succeeded ") and " 0123abcd " in line for line in lines)
     assert any(line.startswith("Review InProgress ") for line in lines)
     assert "Production not run yet" in lines
-    assert "Waits in Review: Ada asks to deploy commit 0123abcd" in lines
+    assert "Waits in Review: Ada[bot] asks [/to] deploy commit 0123abcd" in lines
     assert "https://link.example/build" in lines
 
 
@@ -375,7 +401,7 @@ def test_status_shows_stages_commit_and_what_waits(pipeline) -> None:
 def test_an_answer_reaches_the_approval_that_waits(pipeline, args, status, summary) -> None:
     result, seen = pipeline(*args)
     assert result.returncode == 0, result.stderr
-    assert result.stdout == f"Ada asks to deploy commit 0123abcd\n{status}.\n"
+    assert result.stdout == f"Ada[bot] asks [/to] deploy commit 0123abcd\n{status}.\n"
     (put,) = (json.loads(item.body) for item in seen if operation(item) == "PutApprovalResult")
     said = put["result"].pop("summary")
     assert put == {
@@ -443,6 +469,8 @@ def deployed(account):
         }
         for logical, name in buckets.items()
     }
+    rule = {"Name": "push-1", "ScheduleExpression": "rate(1 day)", "State": "ENABLED"}
+    resources["PushRule"] = {"Type": "AWS::Events::Rule", "Properties": rule}
     given.create_stack(resources, {})
     s3 = given.client("s3")
     for bucket in buckets.values():
@@ -474,9 +502,9 @@ def left(account: Account) -> tuple[list[str], list[str]]:
     return alive, [item["Name"] for item in buckets]
 
 
-def destroy(account: Account, name: str, deployed: list[str], *args: str):
+def destroy(account: Account, name: str, deployed: list[str], *args: str, waits: bool = False):
     """`make destroy`, with `name` typed at its question."""
-    with serve(codepipeline(False, deployed)) as (url, _):
+    with serve(codepipeline(waits, deployed)) as (url, _):
         return account.make("destroy", *args, stdin=f"{name}\n", AWS_ENDPOINT_URL_CODEPIPELINE=url)
 
 
@@ -486,6 +514,7 @@ def test_destroy_deletes_deployments_buckets_and_stack_and_says_what_is_left(dep
     assert left(deployed) == ([], [])
     builds = deployed.client("codebuild").list_builds()["ids"]
     assert sorted(item.partition(":")[0] for item in builds) == [f"{SLUG}-prod", f"{SLUG}-qa"]
+    assert "UNDROP" in result.stdout
     assert f"aws codecommit delete-repository --repository-name {SLUG}" in result.stdout
     assert "personal access tokens" in result.stdout
     again = destroy(deployed, SLUG, [])
@@ -500,6 +529,28 @@ def test_destroy_before_the_first_deployment(deployed) -> None:
     assert left(deployed) == ([], [])
 
 
+def test_destroy_waits_for_a_pipeline_at_work(deployed) -> None:
+    result = destroy(deployed, SLUG, ["qa"], waits=True)
+    assert result.returncode != 0
+    assert "Review is at work or waits for an approval; nothing is deleted" in result.stderr
+    assert left(deployed) == ([SLUG], ["artifacts-1", "logs-1"])
+    assert deployed.client("events").describe_rule(Name="push-1")["State"] == "ENABLED"
+
+
+def test_destroy_deletes_a_stack_that_has_no_resources(account) -> None:
+    given = account()
+    given.client("cloudformation").create_change_set(
+        StackName=SLUG,
+        ChangeSetName="x",
+        ChangeSetType="CREATE",
+        TemplateBody=json.dumps({"Resources": TOPIC}),
+    )
+    result = destroy(given, SLUG, [])
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "(REVIEW_IN_PROGRESS)" in result.stdout
+    assert left(given) == ([], [])
+
+
 @pytest.mark.parametrize("name", ["", "yes", "my-data-projec"])
 def test_destroy_deletes_nothing_under_another_name(deployed, name: str) -> None:
     result = destroy(deployed, name, ["qa"])
@@ -509,10 +560,10 @@ def test_destroy_deletes_nothing_under_another_name(deployed, name: str) -> None
 
 
 def test_destroy_stops_where_a_deployment_cannot_be_deleted(deployed) -> None:
-    deployed.client("s3").delete_object(Bucket="artifacts-1", Key="key-qa")
+    deployed.client("s3").delete_object(Bucket="artifacts-1", Key="key-qa")  # the last good one
     result = destroy(deployed, SLUG, ["qa"])
     assert result.returncode != 0
-    assert "its release is no longer in the artifact bucket" in result.stderr
+    assert "its sources are no longer in the artifact bucket" in result.stderr
     assert "make destroy KEEP_DEPLOYMENTS=1" in result.stderr
     assert left(deployed) == ([SLUG], ["artifacts-1", "logs-1"])
     on = destroy(deployed, SLUG, ["qa"], "KEEP_DEPLOYMENTS=1")

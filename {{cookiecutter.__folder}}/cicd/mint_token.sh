@@ -17,6 +17,8 @@ mint || {
     "Once per account: aws iam enable-outbound-web-identity-federation (docs/security.md)" >&2
   exit 1
 }
+# The build's shell ends with its phase; without the hangup signal this loop goes on.
+trap '' HUP
 while sleep 300 && [ -e "$file" ]; do
   mint || echo "mint_token.sh: no new token this time; trying again in five minutes" >&2
 done </dev/null >>"$file.log" 2>&1 &

@@ -17,6 +17,8 @@ def main() -> None:
     if approval is None:
         sys.exit("approval.py: nothing waits for an approval; see: make status")
     print(approval.text)
+    if answer == "Approved" and sys.stdin.isatty() and input("Approve it? [y/N] ").lower() != "y":
+        sys.exit("approval.py: nothing is approved")
     aws_stack.client("codepipeline").put_approval_result(
         pipelineName=pipeline,
         stageName=approval.stage,

@@ -16,11 +16,24 @@ def client(service: str):
     return boto3.client(service)
 
 
+def status() -> str | None:
+    """The stack's status, or None where there is no stack."""
+    try:
+        (stack,) = client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+    except ClientError as error:
+        if "does not exist" in error.response["Error"]["Message"]:
+            return None
+        raise
+    return stack["StackStatus"]
+
+
 def outputs() -> dict[str, str]:
     """The stack's outputs by name. Exits while it has none; raises ClientError without a stack."""
     stack = client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
     if not stack.get("Outputs"):
-        sys.exit(f"the stack {STACK} is {stack['StackStatus']}; bring it up first: make stack")
+        broken = stack["StackStatus"].startswith(("ROLLBACK_", "DELETE_FAILED"))
+        mend = "make destroy, then make stack" if broken else "make stack"
+        sys.exit(f"the stack {STACK} is {stack['StackStatus']}; bring it up first: {mend}")
     return {item["OutputKey"]: item["OutputValue"] for item in stack["Outputs"]}
 
 

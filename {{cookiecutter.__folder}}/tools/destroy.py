@@ -8,22 +8,43 @@ from typing import NoReturn
 import aws_stack
 from botocore.exceptions import ClientError, WaiterError
 
-PROJECT = "{{ cookiecutter.project_slug }}"
 BUILDSPEC = "cicd/buildspecs/destroy.yml"
 BUILDS = {"qa": "QaBuild", "prod": "ProdBuild"}  # logical IDs in cicd/stack.yml
 BUCKETS = ("ArtifactBucket", "LogBucket")
 
 
-def last_input(pipeline: str, project: str) -> tuple[str, str] | None:
-    """Bucket and key of what the project's last build in the pipeline was given, or None."""
+def last_source(pipeline: str, project: str) -> tuple[str, str] | None:
+    """Bucket and key of the commit that the project's last good build, or its last, deployed."""
     details = aws_stack.client("codepipeline").get_paginator("list_action_executions")
-    for page in details.paginate(pipelineName=pipeline):
-        for item in page["actionExecutionDetails"]:
-            given = item["input"]
-            if given.get("configuration", {}).get("ProjectName") == project:
-                location = given["inputArtifacts"][0]["s3location"]
-                return location["bucket"], location["key"]
+    found = [
+        item
+        for page in details.paginate(pipelineName=pipeline)
+        for item in page["actionExecutionDetails"]  # newest first
+        if item["input"].get("configuration", {}).get("ProjectName") == project
+    ]
+    found.sort(key=lambda item: item.get("status") != "Succeeded")
+    for item in found:
+        for artifact in item["input"]["inputArtifacts"]:
+            if artifact["name"] == "Source":
+                return artifact["s3location"]["bucket"], artifact["s3location"]["key"]
     return None
+
+
+def stop_pipeline(found: dict[str, str]) -> None:
+    """Exits while a stage is at work; then lets no push start another deployment."""
+    stages = []
+    if "Pipeline" in found:
+        codepipeline = aws_stack.client("codepipeline")
+        stages = codepipeline.get_pipeline_state(name=found["Pipeline"])["stageStates"]
+    for stage in stages:
+        latest = stage.get("latestExecution", {})
+        if latest.get("status") == "InProgress":
+            sys.exit(
+                f"destroy.py: {stage['stageName']} is at work or waits for an approval; nothing is"
+                " deleted. Wait, or reject it (make reject), and call make destroy again"
+            )
+    if "PushRule" in found:
+        aws_stack.client("events").disable_rule(Name=found["PushRule"])
 
 
 def give_up(target: str, why: str) -> NoReturn:
@@ -36,13 +57,13 @@ def give_up(target: str, why: str) -> NoReturn:
 
 def destroy_bundle(project: str, target: str, bucket: str, key: str) -> None:
     """Runs `bundle destroy` as a build of the target's project, which owns the deployment."""
-    source = f"destroy/{target}.zip"
+    source = f"destroy/{target}.zip"  # where no build may write
     try:
         aws_stack.client("s3").copy({"Bucket": bucket, "Key": key}, bucket, source)
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
             raise
-        give_up(target, f"its release is no longer in the artifact bucket ({bucket}/{key})")
+        give_up(target, f"its sources are no longer in the artifact bucket ({bucket}/{key})")
     codebuild = aws_stack.client("codebuild")
     build = codebuild.start_build(
         projectName=project,
@@ -67,7 +88,7 @@ def destroy_bundles(found: dict[str, str]) -> None:
     for target, name in BUILDS.items():
         given = None
         if "Pipeline" in found and name in found:
-            given = last_input(found["Pipeline"], found[name])
+            given = last_source(found["Pipeline"], found[name])
         if given is None:
             print(f"{target}: nothing was ever deployed")
         else:
@@ -115,13 +136,18 @@ def delete_stack(buckets: list[str]) -> None:
 def main() -> None:
     """Asks, deletes, and says what is left."""
     stack, region = aws_stack.STACK, os.environ["AWS_REGION"]
-    found = aws_stack.resources()
-    if not found:
+    status = aws_stack.status()
+    if status is None:
         print(f"There is no stack {stack} in {region}: nothing to delete.")
         return
-    print(f"This deletes the deployments in qa and prod, and the stack {stack} in {region}.")
-    if input(f"The project's name, to go on ({PROJECT}): ").strip() != PROJECT:
+    found = aws_stack.resources()
+    print(
+        f"This deletes the deployments in qa and prod, and the stack {stack} in {region} ({status}).\n"
+        "A pipeline's tables go with it; UNDROP brings them back for seven days."
+    )
+    if input(f"The stack's name, to go on ({stack}): ").strip() != stack:
         sys.exit("destroy.py: that is another name; nothing is deleted")
+    stop_pipeline(found)
     if not os.environ.get("KEEP_DEPLOYMENTS"):
         destroy_bundles(found)
     repository = found.get("Repository", "(none)")
@@ -130,7 +156,7 @@ def main() -> None:
         "Deleted. What is left, for you to delete or keep:\n"
         f"  the CodeCommit repository {repository}:\n"
         f"    aws codecommit delete-repository --repository-name {repository}\n"
-        "  the tables that the jobs have written, in the catalogs that databricks.yml names\n"
+        "  the schemas in the catalogs that databricks.yml names, with what jobs wrote there\n"
 {%- if cookiecutter.auth == "pat" %}
         "  the personal access tokens, to be revoked in their workspaces\n"
 {%- elif cookiecutter.auth == "oauth-m2m" %}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import aws_stack
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 COLORS = {"Succeeded": "green", "InProgress": "yellow", "Failed": "red"}
@@ -95,7 +96,8 @@ def main() -> None:
     console.print(stages(pipeline))
     approval = waiting_approval(pipeline)
     if approval:
-        console.print(f"\n[yellow]Waits in {approval.stage}:[/] {approval.text}", soft_wrap=True)
+        text = escape(approval.text)  # an author may be called [bot]
+        console.print(f"\n[yellow]Waits in {approval.stage}:[/] {text}", soft_wrap=True)
         console.print(approval.link, soft_wrap=True)
         console.print('Answer with: make approve, or make reject REASON="..."')
 
