@@ -17,6 +17,9 @@ help:
 	@.venv/bin/uv pip install --quiet --python .venv --group dev
 	@$(PYTHON) -m venv --without-pip .venv/checkov
 	@.venv/bin/uv pip install --quiet --python .venv/checkov --group checkov
+	@# pyspark is published as source only, 400 MB of it: made into a wheel once, not at every install.
+	@! command -v java >/dev/null || $(RUN) -m pip wheel --quiet --disable-pip-version-check --no-deps \
+	  --wheel-dir .venv/wheels "$$(grep -o 'pyspark\[pipelines\]==[0-9.]*' pyproject.toml)"
 	@touch $@
 
 .PHONY: demo test golden bench lint clean

@@ -22,6 +22,8 @@ DEFAULT = "pat-serverless"
 
 # Every rendering, test and tool finds this environment's programs first.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+# pyspark's wheel, which `make` has built: no test builds it again.
+os.environ["UV_FIND_LINKS"] = str(Path(sys.prefix, "wheels"))
 
 
 def java() -> bool:

@@ -140,8 +140,8 @@ def sign_in(target: str, host: str) -> str:
     except urllib.error.HTTPError as error:
         if re.search(rb"IP (ACL|access list)", error.read(2000)):
             raise Problem(
-                f"{host} refuses this build's address (HTTP {error.code}); put it on the workspace's"
-                " IP access list (docs/operations.md)"
+                f"{host} refuses this build's address (HTTP {error.code}); put it on the"
+                " workspace's IP access list (docs/operations.md)"
             ) from None
         if error.code in (400, 401, 403):
             raise Problem(f"{host} refuses the credential (HTTP {error.code}); {refused}") from None

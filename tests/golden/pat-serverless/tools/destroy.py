@@ -142,8 +142,8 @@ def main() -> None:
         return
     found = aws_stack.resources()
     print(
-        f"This deletes the deployments in qa and prod, and the stack {stack} in {region} ({status}).\n"
-        "A pipeline's tables go with it; UNDROP brings them back for seven days."
+        f"This deletes the deployments in qa and prod, and the stack {stack} in {region}"
+        f" ({status}).\nA pipeline's tables go with it; UNDROP brings them back for seven days."
     )
     if input(f"The stack's name, to go on ({stack}): ").strip() != stack:
         sys.exit("destroy.py: that is another name; nothing is deleted")
