@@ -169,6 +169,14 @@ def test_secrets_come_from_standard_input(secrets, variant, typed, stored) -> No
     assert CANARY not in result.stdout + result.stderr
 
 
+def test_the_environments_own_variables_mean_nothing_here(secrets) -> None:
+    account, _ = secrets("pat-serverless")
+    foreign = {"ENV": "/root/.shrc", "STACK": "other", "REGION": "eu-west-1"}
+    result = account.make("secrets", stdin=f"{CANARY}\n{CANARY}\n", **foreign)
+    assert result.returncode == 0, result.stderr
+    assert values(account) == {"qa": {"token": CANARY}, "prod": {"token": CANARY}}
+
+
 def test_secrets_asks_for_both_without_echo(secrets) -> None:
     account, _ = secrets("pat-serverless")
     leader, follower = pty.openpty()
@@ -202,6 +210,8 @@ def test_secrets_asks_for_both_without_echo(secrets) -> None:
         (["ENV=qa"], f"{CANARY} x\n", "must be one word; nothing is set"),
         ([], f"{CANARY}\n\n", "put_secret.py: prod: the personal access token must be one word"),
         (["ENV=staging"], f"{CANARY}\n", "no environment staging; there are qa and prod"),
+        (["ENV=qa"], "not-set\n", "not-set is what stands there already; nothing is set"),
+        (["ENV=qa"], f"{CANARY}\n{CANARY}\n", "more lines than were asked for; nothing is set"),
     ],
 )
 def test_a_slip_leaves_every_secret_as_it_was(secrets, args, typed, said) -> None:
@@ -240,6 +250,8 @@ def test_stack_brings_a_changed_default_to_an_existing_stack(account) -> None:
     text = stack.read_text()
     assert text.count("https://prod-workspace.cloud") == 1
     stack.write_text(text.replace("https://prod-workspace.cloud", "https://new.cloud"))
+    added = "\nParameters:\n  Schedule: {Type: String, Default: 'cron(0 6 * * ? *)'}\n"
+    stack.write_text(stack.read_text().replace("\nParameters:\n", added))
     second = given.make("stack", "PARAMETERS=NotificationEmail= RepoName=copy")
     assert second.returncode == 0, second.stdout + second.stderr
     assert parameters(given) == {
@@ -248,7 +260,12 @@ def test_stack_brings_a_changed_default_to_an_existing_stack(account) -> None:
         "QaWorkspaceHost": "https://qa-workspace.cloud.databricks.com",
         "ProdWorkspaceHost": "https://new.cloud.databricks.com",
         "NotificationEmail": "",
+        "Schedule": "cron(0 6 * * ? *)",
     }
+    third = given.make("stack", "PARAMETERS=RepositoryName=copy")
+    assert third.returncode != 0
+    assert "no parameter RepositoryName; there are: " in third.stderr
+    assert "usage:" not in third.stderr
 
 
 def test_stack_is_not_touched_when_the_repository_is_wrong(account) -> None:
@@ -281,23 +298,28 @@ def test_push_adds_the_remote_and_pushes_the_branch(account, tmp_path: Path) -> 
     assert pushed == [git("rev-parse", "HEAD").strip(), "refs/heads/feature"]
 
 
-def test_push_follows_the_stack_and_survives_a_missing_one(account, tmp_path: Path) -> None:
+def test_push_follows_the_stack_and_survives_a_missing_one(account) -> None:
     given = account()
     git = ["git", "-C", given.root]
     subprocess.run([*git, "init", "-q"], check=True)
     failed = given.make("push")
     assert failed.returncode != 0
-    assert (
-        f"make push: the stack {SLUG} has no repository yet; create it: make stack" in failed.stderr
-    )
+    assert f"Stack with id {SLUG} does not exist" in failed.stderr
     assert subprocess.check_output([*git, "remote"], text=True) == ""
-    subprocess.run(
-        [*git, "remote", "add", "codecommit", "codecommit::us-east-1://other"], check=True
-    )
+    other = "codecommit::us-east-1://other"
+    subprocess.run([*git, "remote", "add", "codecommit", other], check=True)
     given.create_stack(TOPIC, {"CodeCommitUrl": f"codecommit::us-east-1://{SLUG}"})
     given.make("push")  # there is nothing to push yet, but where to is right
     url = subprocess.check_output([*git, "remote", "get-url", "codecommit"], text=True)
     assert url == f"codecommit::us-east-1://{SLUG}\n"
+
+
+def test_push_does_not_push_a_repository_around_this_one(account) -> None:
+    given = account()
+    subprocess.run(["git", "init", "-q", given.root.parent], check=True)
+    result = given.make("push")
+    assert result.returncode != 0
+    assert "make push: this folder is no git repository of its own" in result.stderr
 
 
 # ---- make status, approve, reject ----------------------------------------------------------------
@@ -527,6 +549,15 @@ def test_destroy_before_the_first_deployment(deployed) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     assert "qa: nothing was ever deployed\nprod: nothing was ever deployed\n" in result.stdout
     assert left(deployed) == ([], [])
+
+
+def test_destroy_does_not_overlook_a_build_that_was_renamed(deployed) -> None:
+    tool = deployed.root / "tools/destroy.py"
+    tool.write_text(tool.read_text().replace('"ProdBuild"', '"ProductionBuild"'))
+    result = destroy(deployed, SLUG, [])
+    assert result.returncode != 0
+    assert "the stack has no ProductionBuild" in result.stderr
+    assert left(deployed) == ([SLUG], ["artifacts-1", "logs-1"])
 
 
 def test_destroy_waits_for_a_pipeline_at_work(deployed) -> None:
