@@ -5,7 +5,7 @@ RUN := .venv/bin/python
 
 .PHONY: help
 help:
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # The stamp comes last: a set-up that broke is tried again, and so is one whose pins have changed.
 .venv/ready: pyproject.toml
@@ -22,9 +22,15 @@ help:
 	  --wheel-dir .venv/wheels "$$(grep -o 'pyspark\[pipelines\]==[0-9.]*' pyproject.toml)"
 	@touch $@
 
-.PHONY: demo test golden bench lint clean
-demo: .venv/ready ## Bake the default answers into demo/, check them, show what came out
+# What make rehearse plays.
+REPOSITORY ?= demo/my-data-project
+
+.PHONY: demo rehearse test golden bench lint clean
+demo: .venv/ready ## Bake the default answers into demo/, check and rehearse them
 	@$(RUN) tests/demo.py
+
+rehearse: .venv/ready ## Play the pipeline of a rendered repository (REPOSITORY=path OPTIONS=--quick)
+	@$(RUN) -m rehearsal $(REPOSITORY) $(OPTIONS)
 
 test: .venv/ready ## Run every test
 	@$(RUN) -m pytest

@@ -1,0 +1,164 @@
+"""The builds' way to the outside: a proxy on loopback that answers for some hosts itself.
+
+Builds speak HTTPS to the workspaces and to the place of the client's releases. The proxy ends TLS
+for those names, with certificates of an authority that only these builds trust, and passes
+everything else on, so that package registries are reached as ever.
+"""
+
+import contextlib
+import hashlib
+import http.server
+import io
+import json
+import os
+import select
+import socket
+import ssl
+import threading
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import trustme
+
+# method, path with query, headers, body -> status, body
+Answer = Callable[[str, str, dict[str, str], bytes], tuple[int, bytes]]
+
+
+class Network:
+    """`with Network(home) as network`: environment() for the builds, `hosts` answered for here.
+
+    `gone` cuts every connection to the outside, as a failing network would.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.hosts: dict[str, Answer] = {}
+        self.gone = False
+        self.authority = trustme.CA()
+        self.contexts: dict[str, ssl.SSLContext] = {}
+        self.bundle = home / "certificates.pem"
+        network = self
+
+        class Handler(_Handler):
+            def do_CONNECT(self) -> None:
+                self.connect(network)
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+
+    def __enter__(self) -> "Network":
+        paths = ssl.get_default_verify_paths()
+        known = os.environ.get("SSL_CERT_FILE") or paths.cafile or paths.openssl_cafile
+        trusted = Path(known).read_bytes() if known and Path(known).is_file() else b""
+        self.bundle.write_bytes(trusted + b"\n" + self.authority.cert_pem.bytes())
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+    def environment(self) -> dict[str, str]:
+        """The variables that send a build's tools through the proxy and make them trust it."""
+        url = f"http://127.0.0.1:{self.server.server_port}"
+        proxy = {"HTTPS_PROXY": url, "https_proxy": url}
+        local = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
+        names = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT")
+        return proxy | local | dict.fromkeys(names, str(self.bundle))
+
+    def context(self, host: str) -> ssl.SSLContext:
+        """A TLS context with a certificate for a host."""
+        if host not in self.contexts:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.authority.issue_cert(host).configure_cert(context)
+            self.contexts[host] = context
+        return self.contexts[host]
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def connect(self, network: Network) -> None:
+        host, _, port = self.path.rpartition(":")
+        answer = network.hosts.get(host)
+        if network.gone:
+            self.close_connection = True
+            return
+        if answer is None:
+            self.tunnel(host, int(port))
+            return
+        self.send_response(200)
+        self.end_headers()
+        self.answer = answer
+        self.connection = network.context(host).wrap_socket(self.connection, server_side=True)
+        self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb", 0)
+        self.close_connection = False
+        while not self.close_connection:
+            self.handle_one_request()
+
+    def tunnel(self, host: str, port: int) -> None:
+        """Passes bytes both ways until one side ends."""
+        self.close_connection = True
+        try:
+            far = socket.create_connection((host, port), timeout=30)
+        except OSError:
+            self.send_error(502)
+            return
+        self.send_response(200)
+        self.end_headers()
+        near = self.connection
+        with far, contextlib.suppress(OSError):
+            while True:
+                for ready in select.select([near, far], [], [])[0]:
+                    data = ready.recv(65536)
+                    if not data:
+                        return
+                    (far if ready is near else near).sendall(data)
+
+    def respond(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        status, text = self.answer(self.command, self.path, dict(self.headers.items()), body)
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(b"" if self.command == "HEAD" else text)
+
+    do_GET = do_POST = do_HEAD = do_PUT = respond
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def json_answer(respond: Callable) -> Answer:
+    """An answer in JSON from a function that returns a status and what is to be told."""
+
+    def answer(method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
+        status, told = respond(method, path, headers, body)
+        return status, json.dumps(told).encode()
+
+    return answer
+
+
+def releases(client: str) -> Answer:
+    """Serves a client, a program's text, as every release's archive, with a fitting SHA256SUMS."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        entry = zipfile.ZipInfo("databricks")
+        entry.external_attr = 0o100755 << 16
+        archive.writestr(entry, client)
+    content = packed.getvalue()
+    checksum = hashlib.sha256(content).hexdigest()
+
+    def answer(method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
+        name = urlsplit(path).path.rpartition("/")[2]
+        if name.endswith(".zip"):
+            return 200, content
+        if name.endswith("_SHA256SUMS"):
+            stem = name.removesuffix("_SHA256SUMS")
+            kinds = ("linux_amd64", "linux_arm64")
+            lines = [f"{checksum}  {stem}_{kind}.zip" for kind in kinds]
+            return 200, ("\n".join(lines) + "\n").encode()
+        return 404, b"no such release"
+
+    return answer

@@ -1,0 +1,503 @@
+"""The whole pipeline on this machine, and what stops it: every fault that an operator may meet.
+
+The faults run quick (DuckDB in place of Spark) and on a repository whose QA build tests nothing but
+what the fault is about; the full build, on Spark, has tests of its own.
+"""
+
+import base64
+import io
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import urllib.parse
+import zipfile
+from pathlib import Path
+
+import pytest
+from rehearsal import play
+from rehearsal.codepipeline import Execution
+
+from conftest import ROOT, VARIANTS, need
+
+APPROVED = ("Approved", "looks good")
+PROD = "https://prod-workspace.cloud.databricks.com"
+QA = "https://qa-workspace.cloud.databricks.com"
+
+
+def edit(root: Path, file: str, old: str, new: str) -> None:
+    """Replaces a text that must be there, once."""
+    text = (root / file).read_text()
+    assert text.count(old) == 1, f"{file} has {old!r} {text.count(old)} times"
+    (root / file).write_text(text.replace(old, new))
+
+
+@pytest.fixture
+def repository(default: Path, tmp_path: Path) -> Path:
+    """A copy of the default rendering whose QA build goes straight to the wheel."""
+    root = tmp_path / "my-data-project"
+    shutil.copytree(default, root, ignore=shutil.ignore_patterns(".git", ".venv"))
+    edit(root, "cicd/buildspecs/qa.yml", "make check lint test build", "make build")
+    return root
+
+
+@pytest.fixture
+def rehearse(tmp_path: Path, capfd):
+    """A function: rehearses a repository and hands the rehearsal, still open, to `look`.
+
+    After each one, everything that it left is searched for its secrets.
+    """
+
+    def run(root: Path, look, before=None, answer=APPROVED, quick: bool = True, put: bool = True):
+        with play.opened(root, quick=quick) as played:
+            played.pipeline.decide = lambda *_: answer
+            if put:
+                played.put_secrets()
+            if before:
+                before(played)
+            execution = played.push()
+            look(played, execution)
+            terminal = "".join(capfd.readouterr())
+            assert leaks(played, terminal) == []
+            # The search would find one, wherever it looks.
+            (played.home / "builds/canary.log").write_text(f"xx{encoded(played.canary)[2]}xx")
+            assert leaks(played, terminal) == ["builds/canary.log"]
+
+    return run
+
+
+def encoded(secret: str) -> list[str]:
+    """A secret, plain, in base64 and URL-encoded."""
+    return [
+        secret,
+        base64.b64encode(secret.encode()).decode().rstrip("="),
+        urllib.parse.quote(secret),
+    ]
+
+
+def leaks(played: play.Rehearsal, terminal: str) -> list[str]:
+    """Where a secret is found: files of the builds and workspaces, artifacts, git objects, logs."""
+    wanted = [form.encode() for secret in played.secrets for form in encoded(secret)]
+    wanted = wanted or [played.canary.encode()]
+    wanted += [form.encode() for form in encoded(played.canary)]
+    places: dict[str, bytes] = {"terminal": terminal.encode()}
+    for path in played.home.rglob("*"):
+        if path.is_file() and "image" not in path.parts and ".venv" not in path.parts:
+            places[path.relative_to(played.home).as_posix()] = path.read_bytes()
+    objects = ["git", "--git-dir", played.remote, "cat-file", "--batch-all-objects", "--batch"]
+    places["git"] = subprocess.run(objects, capture_output=True, check=True).stdout
+    s3 = played.aws.client("s3")
+    for bucket in s3.list_buckets()["Buckets"]:
+        for item in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", []):
+            body = s3.get_object(Bucket=bucket["Name"], Key=item["Key"])["Body"].read()
+            with zipfile.ZipFile(io.BytesIO(body)) as archive:
+                places |= {
+                    f"{item['Key']}/{name}": archive.read(name) for name in archive.namelist()
+                }
+    logs = played.aws.client("logs")
+    for group in logs.describe_log_groups()["logGroups"]:
+        for event in logs.filter_log_events(logGroupName=group["logGroupName"])["events"]:
+            places["cloudwatch"] = places.get("cloudwatch", b"") + event["message"].encode()
+    return sorted(name for name, text in places.items() if any(one in text for one in wanted))
+
+
+def in_prod(played: play.Rehearsal) -> list[str]:
+    """What there is in the production workspace: files and resources."""
+    root = played.home / "databricks" / urllib.parse.urlsplit(PROD).netloc
+    return sorted(path.name for path in root.rglob("*") if path.is_file())
+
+
+def said(execution: Execution, stage: str) -> str:
+    """What the operator reads of a pipeline that stopped in a stage: the end of its build's log."""
+    assert execution.status == "Failed"
+    assert execution.stopped_in.name == stage
+    (action,) = (one for one in execution.stopped_in.actions if one.status == "Failed")
+    log = action.build.log.read_text() if action.build else ""
+    return f"{log}\n{action.message}"
+
+
+# ---- What goes well ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name != "odd-but-legal"])
+def test_every_variant_reaches_production(rendering, rehearse, name: str) -> None:
+    def look(played, execution) -> None:
+        assert execution.status == "Succeeded", said(execution, execution.stopped_in.name)
+        assert [stage.status for stage in execution.stages] == ["Succeeded"] * 4
+        (unit, nutter) = (one for build in played.codebuild.builds for one in build.reports)
+        assert (unit.failed, nutter.failed, nutter.passed) == ([], [], 2)
+        assert not [call for call in played.aws.calls if not call.allowed]
+        assert "resources.json" in in_prod(played)
+        (mail,) = played.pipeline.mails
+        assert "waits for an approval in its stage Review" in mail
+
+    rehearse(rendering(name), look)
+
+
+def test_the_odd_answers_reach_production(rendering, rehearse) -> None:
+    def look(played, execution) -> None:
+        assert execution.status == "Succeeded", said(execution, execution.stopped_in.name)
+        assert played.branch == VARIANTS["odd-but-legal"]["branch"]
+
+    rehearse(rendering("odd-but-legal"), look)
+
+
+@pytest.mark.xdist_group("spark")
+def test_the_default_runs_whole_on_spark(default: Path, rehearse) -> None:
+    need("java")
+
+    def look(played, execution) -> None:
+        assert execution.status == "Succeeded", said(execution, execution.stopped_in.name)
+        (unit, nutter) = played.codebuild.builds[0].reports
+        assert (unit.failed, unit.skipped, nutter.failed, nutter.passed) == ([], 0, [], 2)
+        assert "trips" in played.codebuild.builds[1].log.read_text()
+
+    rehearse(default, look, quick=False)
+
+
+def test_the_command_shows_it_and_says_so_with_its_exit_code(repository: Path) -> None:
+    command = [sys.executable, "-m", "rehearsal", repository, "--quick"]
+    good = subprocess.run([*command, "--approve"], cwd=ROOT, capture_output=True, text=True)
+    assert good.returncode == 0, good.stdout + good.stderr
+    assert "asks to deploy commit" in good.stdout
+    assert "Production has commit" in good.stdout
+    bad = subprocess.run(
+        [*command, "--reject", "not today"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert bad.returncode == 1
+    assert "Stopped in Review." in bad.stdout
+    assert "not today" in bad.stdout
+
+
+def test_a_repository_that_a_team_has_changed(repository: Path, rehearse) -> None:
+    """A build, a role and a stage more: the rehearsal knows the services, not this template."""
+    stack = repository / "cicd/stack.yml"
+    lines = stack.read_text().splitlines()
+    start = next(i for i, line in enumerate(lines) if line == "  QaBuild:")
+    end = next(i for i, line in enumerate(lines) if line == "  QaUnitReports:")
+    end = next(i for i in range(start, end) if lines[i] == "  ProdBuild:")
+    block = "\n".join(lines[start:end]).replace("QaBuild", "SmokeBuild").replace("-qa", "-smoke")
+    block = block.replace("cicd/buildspecs/qa.yml", "cicd/buildspecs/smoke.yml")
+    lines[end:end] = block.splitlines()
+    text = "\n".join(lines) + "\n"
+    action = """\
+        - Name: Smoke
+          Actions:
+            - Name: Smoke
+              ActionTypeId: {Category: Test, Owner: AWS, Provider: CodeBuild, Version: "1"}
+              Namespace: Smoke
+              Configuration: {ProjectName: !Ref SmokeBuild}
+              InputArtifacts: [{Name: Source}]
+        - Name: Review
+"""
+    assert text.count("        - Name: Review\n") == 1
+    text = text.replace("        - Name: Review\n", action)
+    starts = "Resource: [!GetAtt QaBuild.Arn, !GetAtt ProdBuild.Arn]"
+    assert text.count(starts) == 1
+    text = text.replace(starts, starts.replace("]", ", !GetAtt SmokeBuild.Arn]"))
+    asks = "#{QA.COMMIT_AUTHOR} asks"
+    assert text.count(asks) == 1
+    stack.write_text(text.replace(asks, "smoke #{Smoke.RESULT}; #{QA.COMMIT_AUTHOR} asks"))
+    (repository / "cicd/buildspecs/smoke.yml").write_text(
+        "version: 0.2\n"
+        "env: {exported-variables: [RESULT]}\n"
+        "phases: {build: {commands: ['echo smoke', export RESULT=good]}}\n"
+    )
+
+    def look(played, execution) -> None:
+        assert execution.status == "Succeeded", said(execution, execution.stopped_in.name)
+        names = [stage.name for stage in execution.stages]
+        assert names == ["Source", "QA", "Smoke", "Review", "Production"]
+        assert execution.stages[3].actions[0].text.startswith("smoke good; Ada asks")
+
+    rehearse(repository, look)
+
+
+# ---- Credentials and network ---------------------------------------------------------------------
+
+
+def test_a_placeholder_stops_qa(repository: Path, rehearse) -> None:
+    def look(played, execution) -> None:
+        assert "is still the stack's placeholder; set it: make secrets ENV=qa" in said(
+            execution, "QA"
+        )
+        assert in_prod(played) == []
+
+    rehearse(repository, look, put=False)
+
+
+def test_a_missing_secret_stops_qa(repository: Path, rehearse) -> None:
+    def before(played) -> None:
+        client = played.aws.client("secretsmanager")
+        secret = played.aws.arn_of_secret("QaSecret")
+        client.delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)
+
+    def look(played, execution) -> None:
+        assert "DOWNLOAD_SOURCE: Secrets Manager error for DATABRICKS_TOKEN" in said(
+            execution, "QA"
+        )
+        assert in_prod(played) == []
+
+    rehearse(repository, look, before)
+
+
+@pytest.mark.parametrize(("secret", "stage"), [("QaSecret", "QA"), ("ProdSecret", "Production")])
+def test_a_refused_secret_stops_its_stage(
+    repository: Path, rehearse, secret: str, stage: str
+) -> None:
+    def before(played) -> None:
+        value = json.dumps({"token": played.canary})
+        arn = played.aws.arn_of_secret(secret)
+        played.aws.client("secretsmanager").put_secret_value(SecretId=arn, SecretString=value)
+
+    def look(played, execution) -> None:
+        assert "refuses the credential (HTTP 401)" in said(execution, stage)
+        assert in_prod(played) == []
+
+    rehearse(repository, look, before)
+
+
+def test_qa_cannot_read_prods_secret(repository: Path, rehearse) -> None:
+    edit(
+        repository,
+        "cicd/buildspecs/qa.yml",
+        "      - make build\n",
+        '      - aws secretsmanager get-secret-value --secret-id "$(cat prods-arn)"\n',
+    )
+
+    def before(played) -> None:
+        (played.repository / "prods-arn").write_text(played.aws.arn_of_secret("ProdSecret"))
+
+    def look(played, execution) -> None:
+        text = said(execution, "QA")
+        assert "is not authorized to perform: secretsmanager:GetSecretValue" in text
+        (denied,) = (call for call in played.aws.calls if not call.allowed)
+        assert (denied.role, denied.resource) == (
+            "QaBuildRole",
+            played.aws.arn_of_secret("ProdSecret"),
+        )
+        assert in_prod(played) == []
+
+    rehearse(repository, look, before)
+
+
+def test_a_tampered_client_is_never_run(repository: Path, rehearse) -> None:
+    def before(played) -> None:
+        honest = played.network.hosts["github.com"]
+
+        def tamper(method, path, headers, body):
+            status, content = honest(method, path, headers, body)
+            return status, content + b"x" if path.endswith(".zip") else content
+
+        played.network.hosts["github.com"] = tamper
+
+    def look(played, execution) -> None:
+        text = said(execution, "QA")
+        assert "install_cli.sh: checksum of databricks_cli_" in text
+        assert "It is not installed" in text
+        assert not (played.home / "databricks/calls.jsonl").exists()
+        assert in_prod(played) == []
+
+    rehearse(repository, look, before)
+
+
+def test_a_host_of_its_own_in_the_bundle_stops_qa(repository: Path, rehearse) -> None:
+    edit(repository, "databricks.yml", QA, "https://other.cloud.databricks.com")
+
+    def look(played, execution) -> None:
+        text = said(execution, "QA")
+        assert (
+            f"databricks.yml says https://other.cloud.databricks.com, the stack says {QA}" in text
+        )
+        assert in_prod(played) == []
+
+    rehearse(repository, look)
+
+
+def test_a_network_that_goes_away_stops_the_build(repository: Path, rehearse) -> None:
+    def before(played) -> None:
+        def watch(build) -> None:
+            played.network.gone = build.phases[-1].name == "PRE_BUILD"
+
+        played.codebuild.watch = watch
+
+    def look(played, execution) -> None:
+        assert f"preflight.py: qa: {QA} cannot be reached" in said(execution, "QA")
+        assert in_prod(played) == []
+
+    rehearse(repository, look, before)
+
+
+# ---- Tests and jobs that fail --------------------------------------------------------------------
+
+FIXTURE = "tests/nutter/sample_notebook_fixture.py"
+BROKEN = {
+    "lint": ("src/my_data_project/main.py", "import argparse\n", "import argparse, os\n"),
+    "unit": ("tests/unit/test_main.py", 'assert "--schema" in', 'assert "--catalogue" in'),
+    "one-of-two": (FIXTURE, "self.profile.unpaid == 2", "self.profile.unpaid == 3"),
+    "before-all": (
+        FIXTURE,
+        "self.trips = spark",
+        "raise RuntimeError('no table')\n        self.trips = spark",
+    ),
+    "job": (
+        "src/notebooks/sample_notebook.py",
+        "if source_profile",
+        "raise ValueError('no rows')\nif source_profile",
+    ),
+}
+SAYS = {
+    "lint": "E401",
+    "unit": "test_main_says_what_is_missing",
+    "one-of-two": "1 of 2 failed",
+    "before-all": "before_all raised RuntimeError: no table",
+    "job": "ValueError: no rows",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_what_fails_in_qa_stops_there(repository: Path, rehearse, broken: str) -> None:
+    edit(repository, *BROKEN[broken])
+    what = {"lint": "make lint build", "unit": "make test build"}.get(broken, "make build")
+    edit(repository, "cicd/buildspecs/qa.yml", "make build", what)
+
+    def look(played, execution) -> None:
+        assert SAYS[broken] in said(execution, "QA")
+        failed = [
+            one for build in played.codebuild.builds for r in build.reports for one in r.failed
+        ]
+        reported = broken in ("unit", "one-of-two", "before-all")
+        assert bool(failed) is reported
+        assert in_prod(played) == []
+        assert any("Stage QA of the pipeline" in str(mail) for mail in played.pipeline.mails)
+
+    rehearse(repository, look)
+
+
+def test_an_empty_fixture_stops_qa(repository: Path, rehearse) -> None:
+    text = (repository / FIXTURE).read_text()
+    cut = text.index("    def run_profile(self)")
+    (repository / FIXTURE).write_text(text[:cut].rstrip() + "\n")
+
+    def look(played, execution) -> None:
+        assert "the fixture has no run_ or assertion_ method" in said(execution, "QA")
+        assert in_prod(played) == []
+
+    rehearse(repository, look)
+
+
+# ---- Approval, production, two at once -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (("Rejected", "drops a table"), "Rejected: drops a table"),
+        (("Expired", "7 days"), "Expired: 7 days"),
+    ],
+)
+def test_what_is_not_approved_does_not_reach_production(repository, rehearse, answer, told) -> None:
+    def look(played, execution) -> None:
+        assert told in said(execution, "Review")
+        assert in_prod(played) == []
+
+    rehearse(repository, look, answer=answer)
+
+
+def test_a_release_without_its_wheel_stops_production(repository: Path, rehearse) -> None:
+    edit(repository, "cicd/buildspecs/qa.yml", 'files: ["dist/*.whl"]', 'files: ["README.md"]')
+
+    def look(played, execution) -> None:
+        assert "exit status 1" in said(execution, "Production")
+        assert in_prod(played) == []
+
+    rehearse(repository, look)
+
+
+def fault(on: str, **more):
+    """A function that makes production's workspace fail at something."""
+
+    def before(played) -> None:
+        told = [{"host": PROD, "on": on, "message": "the workspace is down", **more}]
+        (played.home / "databricks/faults.json").write_text(json.dumps(told))
+
+    return before
+
+
+def test_a_deployment_that_fails_half_way_is_seen(repository: Path, rehearse) -> None:
+    def look(played, execution) -> None:
+        text = said(execution, "Production")
+        assert "the workspace is down" in text
+        assert "bundle run" not in text.partition("Running command databricks bundle deploy")[2]
+
+    rehearse(repository, look, fault("deploy", after=1))
+
+
+def test_a_job_that_fails_in_production_is_seen(repository: Path, rehearse) -> None:
+    def look(played, execution) -> None:
+        assert "the workspace is down" in said(execution, "Production")
+        assert any(
+            "Stage Production of the pipeline" in str(mail) for mail in played.pipeline.mails
+        )
+
+    rehearse(repository, look, fault("run"))
+
+
+def test_a_build_that_is_killed_stops_and_the_next_push_goes_through(repository, rehearse) -> None:
+    def before(played) -> None:
+        def watch(build) -> None:
+            if build.phases[-1].name == "BUILD" and len(played.codebuild.builds) == 1:
+                build.stop()
+
+        played.codebuild.watch = watch
+
+    def look(played, execution) -> None:
+        said(execution, "QA")
+        assert played.codebuild.builds[0].status == "STOPPED"
+        assert in_prod(played) == []
+        assert played.push().status == "Succeeded"
+
+    rehearse(repository, look, before)
+
+
+def test_a_push_while_an_approval_waits_comes_after_it(repository: Path, rehearse) -> None:
+    """The newest of those that wait takes the place of the older; nothing overtakes a review."""
+    later: list[threading.Thread] = []
+
+    def before(played) -> None:
+        gate = played.pipeline.gates["Review"]
+
+        def push(number: int) -> None:
+            """Pushes, and returns when that execution waits before the review."""
+            (played.repository / "README.md").write_text(f"push {number}\n")
+            later.append(threading.Thread(target=played.push))
+            later[-1].start()
+            with gate.condition:
+                there = gate.condition.wait_for(
+                    lambda: gate.waiting and gate.waiting is played.pipeline.executions[number - 1],
+                    timeout=90,
+                )
+            assert there
+
+        def decide(execution, action):
+            if execution is played.pipeline.executions[0]:
+                push(2)
+                push(3)
+            return APPROVED
+
+        played.pipeline.decide = decide
+
+    def look(played, execution) -> None:
+        for thread in later:
+            thread.join(90)
+        first, second, third = played.pipeline.executions
+        assert (first.status, second.status, third.status) == (
+            "Succeeded",
+            "Superseded",
+            "Succeeded",
+        )
+        builds = [build.project for build in played.codebuild.builds]
+        assert builds == ["my-data-project-qa"] * 3 + ["my-data-project-prod"] * 2
+
+    rehearse(repository, look, before)

@@ -1,0 +1,577 @@
+"""The rehearsal's compute: the same tasks on Spark and, with --quick, on DuckDB."""
+
+import base64
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+import time
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rehearsal import spark
+from rehearsal.spark import Compute, Outcome
+
+from conftest import need
+
+BUNDLE = "/Workspace/Users/qa@example.com/.bundle/data/qa/files"
+QUICK = "Because of --quick this ran on DuckDB"
+CATALOGS = ["qa", "prod", "dev-catalog"]
+PIPELINE = """\
+    from pyspark import pipelines as dp
+    from pyspark.sql import functions as F
+
+    @dp.materialized_view(name="last", comment="reads what comes after it in the file")
+    def by_zip():
+        return spark.read.table("middle").groupBy("pickup_zip").agg(F.count("*").alias("n"))
+
+    @dp.temporary_view
+    def middle():
+        return spark.read.table("first").where(F.col("pickup_zip") > int(spark.conf.get("a.limit")))
+
+    @dp.materialized_view
+    def first():
+        return spark.read.table("samples.nyctaxi.trips").select("pickup_zip")
+    """
+ENGINES = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("quick", "spark")]
+# What no engine has a part in is tested on the one that takes less time.
+once = pytest.mark.parametrize("workspace", ENGINES[:1], indirect=True)
+
+
+class Workspace:
+    """A stand-in workspace that the default rendering has been deployed to."""
+
+    def __init__(self, engine: str, home: Path):
+        self.engine, self.files = engine, home / "files"
+        self.compute = Compute(home / "engine", self.files)
+
+    def path(self, name: str) -> Path:
+        return self.files / f"{BUNDLE}/{name}".lstrip("/")
+
+    def write(self, name: str, *cells: str) -> str:
+        """Write a file, as a notebook where it has cells; return its workspace path."""
+        text = "\n# COMMAND ----------\n".join(map(textwrap.dedent, cells))
+        self.path(name).parent.mkdir(parents=True, exist_ok=True)
+        self.path(name).write_text(f"# Databricks notebook source\n{text}")
+        return f"{BUNDLE}/{name}"
+
+    def run(self, *cells: str, **parameters: str) -> Outcome:
+        return self.compute.notebook(self.write("scratch/notebook.py", *cells), parameters, [])
+
+    def says(self, *cells: str, **parameters: str) -> str:
+        """Return what a notebook that has to end well has printed."""
+        outcome = self.run(*cells, **parameters)
+        assert outcome.ok, outcome
+        return outcome.output
+
+    def pipeline(self, source: str, **spec: object) -> Outcome:
+        self.write("pipeline/source.py", source)
+        include = f"{BUNDLE}/pipeline/**"
+        spec = {"libraries": [{"glob": {"include": include}}]} | spec
+        return self.compute.pipeline({"catalog": "qa", "schema": "made"} | spec)
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def workspace(request, tmp_path_factory, rendering) -> Workspace:
+    """One engine for all tests, so for both environments' tasks, as in a rehearsal."""
+    if request.param == "spark":
+        need("java")
+    home, default = tmp_path_factory.mktemp(request.param), rendering("pat-serverless")
+    shutil.copytree(default, home / "repository")
+    build = [spark.UV, "build", "--quiet", "--wheel"]
+    subprocess.run(build, cwd=home / "repository", check=True)
+    workspace = Workspace(request.param, home)
+    for folder in ("src", "tests/nutter", "dist"):
+        shutil.copytree(home / "repository" / folder, workspace.path(folder))
+    with spark.start(home / "engine", request.param == "quick", CATALOGS):
+        yield workspace
+
+
+# --- the default rendering ------------------------------------------------------------------------
+
+
+def test_the_job_of_the_default_rendering(workspace):
+    notebook = f"{BUNDLE}/src/notebooks/sample_notebook.py"
+    outcome = workspace.compute.notebook(notebook, {"source_table": "samples.nyctaxi.trips"}, [])
+    assert outcome.ok, outcome
+    assert re.search(r"\| *48 *\| *4 *\| *2016-02-01 00:00:00 *\|", outcome.output)
+
+    spec = {
+        "name": "etl",
+        "catalog": "dev-catalog",
+        "schema": "taxi",
+        "root_path": f"{BUNDLE}/src",
+        "libraries": [
+            {"glob": {"include": f"{BUNDLE}/src/my_data_project_etl/transformations/**"}}
+        ],
+        "configuration": {"bundle.source_table": "samples.nyctaxi.trips"},
+    }
+    for _ in ("create", "refresh"):
+        outcome = workspace.compute.pipeline(spec)
+        assert outcome.ok, outcome
+        assert re.search(r"trips_by_day .*COMPLETED", outcome.output)
+
+    (wheel,) = workspace.path("dist").glob("*.whl")
+    parameters = ["--catalog=dev-catalog", "--schema=taxi", "--limit=2"]
+    outcome = workspace.compute.wheel(
+        "my_data_project", "main", parameters, [f"{BUNDLE}/dist/{wheel.name}"]
+    )
+    assert outcome.ok, outcome
+    assert [" ".join(line.split()) for line in outcome.output.splitlines()] == [
+        "2016-02-03 12 trips 43.40 miles 212.50 USD",
+        "2016-02-02 11 trips 43.40 miles 130.00 USD",
+    ]
+
+
+def test_nutter_of_the_default_rendering(workspace):
+    run, results = f"{BUNDLE}/tests/nutter/run_fixtures", f"{BUNDLE}/nutter/1"
+    outcome = workspace.compute.notebook(run, {"results": results}, ["nutter==0.1.35"])
+
+    assert outcome.ok, outcome
+    assert f"nutter: 2 passed, 0 failed; reports in {results}" in outcome.output
+    assert "<failure" not in workspace.path("nutter/1/SampleNotebookFixture.xml").read_text()
+
+
+def test_a_failing_nutter_test(workspace):
+    fixture = workspace.path("tests/nutter/sample_notebook_fixture.py")
+    shutil.copytree(fixture.parent, workspace.path("tests/failing"))
+    broken = fixture.read_text().replace("profile.trips == 3", "profile.trips == 4")
+    workspace.path("tests/failing/sample_notebook_fixture.py").write_text(broken)
+    run, results = f"{BUNDLE}/tests/failing/run_fixtures", f"{BUNDLE}/nutter/2"
+    outcome = workspace.compute.notebook(run, {"results": results}, ["nutter==0.1.35"])
+
+    assert not outcome.ok
+    assert outcome.error.startswith("NutterTestsFailed: 1 of 2 failed\n")
+    assert "<failure" in workspace.path("nutter/2/SampleNotebookFixture.xml").read_text()
+
+
+# --- notebooks ------------------------------------------------------------------------------------
+
+
+def test_an_error_names_file_and_line(workspace):
+    outcome = workspace.run(
+        "", "\ndef f():\n    raise ValueError('boom')\n", "print('before')\nf()"
+    )
+
+    assert (outcome.ok, outcome.output) == (False, "before\n")
+    assert outcome.error.startswith("ValueError: boom\n")
+    assert f"""{BUNDLE}/scratch/notebook.py", line 10, in <module>\n    f()""" in outcome.error
+    assert f"""{BUNDLE}/scratch/notebook.py", line 6, in f\n    raise Value""" in outcome.error
+    assert str(workspace.files) not in outcome.error
+    assert (QUICK in outcome.error) == (workspace.engine == "quick")
+
+
+def test_a_missing_table(workspace):
+    outcome = workspace.run('display(spark.read.table("samples.nyctaxi.rides"))')
+
+    assert not outcome.ok
+    assert "rides" in outcome.error.splitlines()[0]
+
+
+@once
+@pytest.mark.parametrize("magic", ["%sql select 1", "%sh ls"])
+def test_a_magic_that_is_not_played(workspace, magic):
+    outcome = workspace.run("print('before')", f"\n# MAGIC {magic}")
+
+    assert (outcome.ok, outcome.output) == (False, "before\n")
+    assert f"{BUNDLE}/scratch/notebook.py:5: {magic}" in outcome.error.splitlines()[0]
+
+
+def test_what_the_runtime_lacks_fails(workspace):
+    printed = workspace.says(
+        """\
+        uses = (
+            lambda: dbutils.fs.ls("/"),
+            lambda: dbutils.secrets.get("scope", "key"),
+            lambda: dbutils.jobs.taskValues,
+            lambda: __import__("pyspark.sql.functions").sql.functions.no_such_function,
+            lambda: __import__("pyspark.no_such_module"),
+        )
+        for use in uses:
+            try:
+                use()
+                print("played")
+            except (AttributeError, ImportError) as error:
+                print(type(error).__name__)
+        """
+    )
+    assert printed.split() == [*["UnsupportedHere"] * 3, "AttributeError", "ModuleNotFoundError"]
+
+
+@once
+def test_what_is_not_a_notebook_in_source_format(workspace):
+    for name, text in (("json.ipynb", "{}"), ("plain.py", "print('played')")):
+        workspace.write(f"scratch/{name}")
+        workspace.path(f"scratch/{name}").write_text(text)
+        outcome = workspace.compute.notebook(f"{BUNDLE}/scratch/{Path(name).stem}", {}, [])
+        assert (outcome.ok, outcome.output) == (False, "")
+        assert f"{BUNDLE}/scratch/{name}:1: not a notebook" in outcome.error
+
+    outcome = workspace.compute.notebook(f"{BUNDLE}/scratch/none", {}, [])
+    assert outcome.error.startswith(f"FileNotFoundError: no notebook {BUNDLE}/scratch/none")
+
+
+@once
+def test_parameters_and_widgets(workspace):
+    printed = workspace.says(
+        """\
+        dbutils.widgets.text("given", "default")
+        dbutils.widgets.dropdown("left", "default", ["default", "other"])
+        dbutils.widgets.text("gone", "default")
+        dbutils.widgets.remove("gone")
+        print(dbutils.widgets.getAll(), dbutils.widgets.get("undeclared"))
+        """,
+        given="",
+        undeclared="x y",
+    )
+    assert printed == "{'given': '', 'undeclared': 'x y', 'left': 'default'} x y\n"
+    assert workspace.run('dbutils.widgets.get("none")').error.startswith("KeyError: 'none: neither")
+
+
+@once
+def test_run_shares_names_and_pip_is_noted(workspace):
+    workspace.write("scratch/deep/inner.py", "inner = outer + 1")
+    workspace.write("scratch/other.py", "outer = 1", "# MAGIC %run ./deep/inner", "outer = 5")
+    printed = workspace.says(
+        "# MAGIC %md\n# MAGIC %sql is only mentioned",
+        "# MAGIC %pip install polars",
+        '# MAGIC %run "./other"',
+        "print(outer, inner, __name__)",
+    )
+    assert printed == "noted, not run: %pip install polars\n5 2 __main__\n"
+
+
+@once
+def test_a_child_notebook_has_names_of_its_own(workspace):
+    workspace.write(
+        "scratch/deep/child.py",
+        """\
+        import os
+        assert "mine" not in globals()
+        dbutils.notebook.exit(dbutils.widgets.get("n") + os.path.basename(os.getcwd()))
+        """,
+    )
+    workspace.write("scratch/deep/failing.py", "1 / 0")
+    printed = workspace.says(
+        """\
+        mine = 1
+        import os
+        print(dbutils.notebook.run("deep/child", 60, {"n": 7}), mine, os.path.basename(os.getcwd()))
+        try:
+            dbutils.notebook.run("deep/failing")
+        except ZeroDivisionError:
+            print("failed")
+        """
+    )
+    assert printed == "7deep 1 scratch\nfailed\n"
+
+
+@once
+def test_how_a_notebook_ends(workspace):
+    caught = "try:\n    dbutils.notebook.exit('value')\nexcept Exception:\n    print('caught')\n"
+    assert workspace.says(caught, "print('after')") == "Notebook exited: value\n"
+    assert workspace.says("import sys; sys.exit()") == ""
+    assert workspace.run("import sys; sys.exit(3)").error.startswith("SystemExit: 3\n")
+    ended = workspace.run("import os; print('x'); os._exit(0)")
+    assert (ended.ok, ended.output) == (False, "x\n")
+    assert ended.error.startswith("ProcessEnded: with code 0")
+
+
+@once
+def test_a_task_that_hangs(workspace, monkeypatch):
+    workspace.says("")  # waits for the engine, which has a limit of its own
+    monkeypatch.setattr(spark, "TASK_LIMIT", 1)
+    outcome = workspace.run("import time; time.sleep(60)")
+
+    assert not outcome.ok
+    assert outcome.error.startswith("TimeoutExpired: the task was stopped after 1 s")
+
+
+@once
+def test_workspace_paths(workspace):
+    folder = f"/Workspace/of-a-test-{os.getpid()}"
+    printed = workspace.says(
+        f"""\
+        import os, shutil, sys
+        from pathlib import Path
+
+        folder = Path("{folder}")
+        (folder / "deep").mkdir(parents=True)
+        (folder / "module_here.py").write_text("value = 7")
+        with open("{folder}/deep/a.txt", "w") as file:
+            file.write("text")
+        shutil.copy(folder / "deep/a.txt", folder / "b.txt")
+        os.rename(folder / "b.txt", folder / "c.txt")
+        os.symlink("{folder}/c.txt", "{folder}/d.txt")
+        shutil.copytree(folder / "deep", folder / "gone")
+        shutil.rmtree(folder / "gone")
+        print(sorted(os.listdir("{folder}")), [len(files) for _, _, files in os.walk(folder)])
+        print(sorted(path.name for path in folder.rglob("*.txt")), os.path.exists("{folder}/gone"))
+        sys.path.append(str(folder))
+        import module_here
+        print(module_here.value, open(file=folder / "d.txt").read(), Path("/Workspaces").exists())
+        """
+    )
+    assert printed == (
+        "['c.txt', 'd.txt', 'deep', 'module_here.py'] [3, 1]\n"
+        "['a.txt', 'c.txt', 'd.txt'] False\n7 text False\n"
+    )
+    real = workspace.files / folder.lstrip("/")
+    assert (real / "c.txt").read_text() == "text"
+    assert not os.path.lexists(folder), "on the host"
+    assert not list(workspace.files.rglob("__pycache__"))
+
+
+@once
+def test_the_notebooks_folder_is_where_it_runs(workspace):
+    workspace.path("scratch/neighbour.py").write_text("value = 3")
+    workspace.path("scratch/data.csv").write_text("a,b")
+    assert workspace.says("import neighbour\nprint(neighbour.value, open('data.csv').read())") == (
+        "3 a,b\n"
+    )
+
+
+def test_a_task_sees_nothing_of_the_build(workspace, monkeypatch):
+    for name in ("DATABRICKS_TOKEN", "AWS_SECRET_ACCESS_KEY", "UV_INDEX_X_PASSWORD", "OTHER"):
+        monkeypatch.setenv(name, "canary")
+    printed = workspace.says(
+        """\
+        import importlib.util, os
+        print(sorted(name for name in os.environ if not name.startswith("SPARK_")))
+        print("canary" in str(os.environ), importlib.util.find_spec("cookiecutter"))
+        """
+    )
+    assert printed == "['HOME', 'LANG', 'PATH', 'TZ']\nFalse None\n"
+
+
+def test_tables(workspace):
+    assert workspace.pipeline(PIPELINE, configuration={"a.limit": "0"}).ok, "it makes the schema"
+    printed = workspace.says(
+        """\
+        from pyspark.sql import functions as F
+
+        rows = spark.createDataFrame([("a", 1), ("b", 2), ("a", 3)], "name string, n int")
+        table = "`qa`.`made`.t"
+        """,
+        "rows.write.mode('overwrite').saveAsTable(table)",
+        "rows.write.mode('append').saveAsTable(table)\nrows.write.insertInto(table)",
+        """\
+        try:
+            rows.write.saveAsTable(table)
+        except Exception as error:
+            print("exists" in str(error))
+        read = spark.read.table(table)
+        read.createOrReplaceTempView("seen")
+        print(spark.read.table("seen").where(F.col("name") == "a").count())
+        rows.limit(1).write.mode("overwrite").saveAsTable(table)
+        print(spark.read.table(table).count(), spark.read.table("samples.nyctaxi.trips").count())
+        """,
+    )
+    assert printed == "True\n6\n1 48\n"
+
+
+# --- pipelines ------------------------------------------------------------------------------------
+
+
+def test_a_pipeline_refreshes_in_the_order_of_what_reads_what(workspace):
+    for limit, zips in ((10003, 2), (10004, 1)):
+        outcome = workspace.pipeline(PIPELINE, configuration={"a.limit": str(limit)})
+        assert outcome.ok, outcome
+        assert workspace.says('print(spark.read.table("qa.made.last").count())') == f"{zips}\n"
+    assert not workspace.run('spark.read.table("qa.made.middle").count()').ok, "a view is not kept"
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("1 / 0", "ZeroDivisionError"),
+        ("from pyspark.pipelines import no_such_thing", "no_such_thing"),
+        (PIPELINE.replace('"first"', '"nowhere"'), "nowhere"),
+    ],
+)
+def test_a_pipeline_that_fails(workspace, source, said):
+    outcome = workspace.pipeline(source, configuration={"a.limit": "0"}, schema="failing")
+
+    assert not outcome.ok
+    assert said in outcome.error + outcome.output
+    assert str(workspace.files) not in outcome.error + outcome.output
+    assert not workspace.run('spark.read.table("qa.failing.last").count()').ok
+
+
+def test_a_pipeline_that_cannot_run(workspace):
+    outcome = workspace.pipeline(PIPELINE, catalog="other")
+    assert outcome.error == "CatalogNotFound: other; there are dev-catalog, prod, qa, samples"
+    outcome = workspace.pipeline(PIPELINE, libraries=[{"file": {"path": f"{BUNDLE}/none.py"}}])
+    assert outcome.error.startswith("FileNotFoundError: no source in")
+    outcome = workspace.pipeline(PIPELINE, libraries=[{"jar": "x.jar"}])
+    assert outcome.error.startswith("UnsupportedHere: library {'jar': 'x.jar'}")
+
+
+# --- wheels ---------------------------------------------------------------------------------------
+
+
+def wheel(folder: Path, code: str) -> None:
+    """Write a wheel of a package `tool`, whose entry point `start` is its function `run`."""
+    files = {
+        "tool/__init__.py": textwrap.dedent(code),
+        "tool-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: tool\nVersion: 1.0\n",
+        "tool-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nTag: py3-none-any\n",
+        "tool-1.0.dist-info/entry_points.txt": "[console_scripts]\nstart = tool:run\n",
+    }
+    record = "".join(
+        f"{name},sha256={base64.urlsafe_b64encode(digest).decode().rstrip('=')},{len(text)}\n"
+        for name, text in files.items()
+        if (digest := hashlib.sha256(text.encode()).digest())
+    )
+    with zipfile.ZipFile(folder / "tool-1.0-py3-none-any.whl", "w") as archive:
+        for name, text in files.items() | {("tool-1.0.dist-info/RECORD", record)}:
+            archive.writestr(name, text)
+
+
+def test_entry_points(workspace):
+    library = f"{BUNDLE}/dist/tool-1.0-py3-none-any.whl"
+    for version in ("old", "new"):  # what runs is what the file holds, not what its name says
+        code = f"""\
+            import sys
+            from pyspark.sql import SparkSession
+
+            def run():
+                session = SparkSession.builder.getOrCreate()
+                print("{version}", sys.argv, session.read.table("samples.nyctaxi.trips").count())
+
+            def other():
+                sys.exit("no")
+            """
+        wheel(workspace.path("dist"), code)
+        outcome = workspace.compute.wheel("tool", "start", ["--a", "b c"], [library])
+        assert outcome == (True, f"{version} ['tool', '--a', 'b c'] 48\n", "")
+
+    by_name = workspace.compute.wheel("tool", "other", [], [library])
+    assert by_name.error.startswith("SystemExit: no\n")
+    missing = workspace.compute.wheel("tool", "none", [], [library])
+    assert missing.error.startswith("AttributeError: module 'tool' has no attribute 'none'\n")
+    elsewhere = workspace.compute.wheel("tool", "start", [], [])
+    assert elsewhere.error.startswith("PackageNotFoundError: ")
+
+
+@once
+def test_libraries_that_cannot_be_installed(workspace):
+    outcome = workspace.compute.wheel("tool", "start", [], [f"{BUNDLE}/dist/none.whl"])
+    assert outcome.error.startswith("LibraryInstallationFailed: ")
+    assert "none.whl" in outcome.error
+    outcome = workspace.compute.wheel("tool", "start", [], ["tool @ file:///none.whl"])
+    assert outcome.error.startswith("LibraryInstallationFailed: error: ")
+
+
+# --- the server -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def serving(tmp_path, monkeypatch):
+    """A function that starts the engine with a shell command in the place of Spark's server."""
+    monkeypatch.setattr(spark, "prepare", lambda engine: Path(sys.executable))
+    monkeypatch.setattr(spark, "_run", lambda *_: Outcome(True, "", ""))
+    started = SimpleNamespace()
+
+    def serve(home, *_):
+        (home / "server").mkdir()
+        with open(home / "server" / "log", "wb") as log:
+            shell = ["sh", "-c", spark.UNTIL_STDIN_ENDS, "sh", "sh", "-c", started.command]
+            started.process = subprocess.Popen(shell, stdin=subprocess.PIPE, stdout=log)
+        return started.process
+
+    def start(command: str):
+        started.command = command
+        return spark.start(tmp_path, quick=False)
+
+    monkeypatch.setattr(spark, "_serve", serve)
+    return SimpleNamespace(
+        start=start, started=started, compute=Compute(tmp_path, tmp_path / "files")
+    )
+
+
+SERVER = "echo Spark Connect server started at: 127.0.0.1:4321; echo $$; exec sleep 60"
+
+
+def test_the_server_ends_with_the_rehearsal(serving, tmp_path):
+    with pytest.raises(KeyboardInterrupt), serving.start(SERVER):
+        serving.compute.notebook("/Workspace/any", {}, [])
+        pid = int((tmp_path / "server/log").read_text().split()[-1])
+        os.kill(pid, 0)
+        raise KeyboardInterrupt
+
+    assert serving.started.process.poll() is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert "sc://127.0.0.1:4321" in (tmp_path / "engine.json").read_text()
+
+
+def test_a_server_that_does_not_start(serving):
+    before = time.monotonic()
+    with serving.start("echo no memory; exit 1"):
+        outcome = serving.compute.notebook("/Workspace/any", {}, [])
+    assert time.monotonic() - before < 60, "a limit later than it was known"
+    assert outcome == (False, "", "ClusterStartFailed: Spark did not start:\nno memory\n")
+
+
+def test_a_server_ends_with_a_killed_rehearsal(tmp_path):
+    shell = ["sh", "-c", spark.UNTIL_STDIN_ENDS, "sh", "sh", "-c", SERVER]
+    program = f"""\
+        import os, subprocess, time
+        server = subprocess.Popen({shell!r}, stdin=subprocess.PIPE, start_new_session=True)
+        time.sleep(0.5)
+        os.kill(os.getpid(), 9)
+        """
+    with open(tmp_path / "log", "wb") as log:
+        subprocess.run([sys.executable, "-c", textwrap.dedent(program)], stdout=log)
+    pid = int((tmp_path / "log").read_text().split()[-1])
+
+    deadline = time.monotonic() + 5
+    with pytest.raises(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.kill(pid, 0)
+            time.sleep(0.05)
+
+
+# --- the environments -----------------------------------------------------------------------------
+
+
+def test_spark_needs_java(monkeypatch, tmp_path):
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    assert spark.java_version() == 0
+    with pytest.raises(RuntimeError, match="Java 17 or newer"):
+        spark.prepare()
+
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    for shown, version in (("17.0.15", 17), ("1.8.0_402", 1)):
+        java.write_text(f"#!/bin/sh\necho 'openjdk version \"{shown}\"' >&2\n")
+        java.chmod(0o755)
+        assert spark.java_version() == version
+    with pytest.raises(RuntimeError, match="Java 17 or newer"):
+        spark.prepare()
+
+
+def test_an_environment_is_made_once_for_its_pins(monkeypatch, tmp_path):
+    commands = []
+
+    def run(command, check):
+        assert check
+        commands.append(command)
+        (tmp_path / "quick").mkdir(exist_ok=True)
+
+    monkeypatch.setattr(spark.subprocess, "run", run)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(spark, "PYPROJECT", tmp_path / "pyproject.toml")
+    for pin, made in (("1", True), ("1", False), ("2", True)):
+        groups = f'dev = ["ruff==1", "duckdb=={pin}"]\nspark = ["pyspark"]\n'
+        (tmp_path / "pyproject.toml").write_text(f"[dependency-groups]\n{groups}")
+        commands.clear()
+        assert spark.prepare("quick") == tmp_path / "quick/bin/python"
+        assert bool(commands) == made
+        assert not made or commands[-1][-1] == f"duckdb=={pin}"
