@@ -38,8 +38,8 @@ test: .venv/ready ## Run every test
 golden: .venv/ready ## Rewrite tests/golden after a change that was meant
 	@$(RUN) tests/golden.py
 
-bench: .venv/ready ## Measure what validation costs
-	@$(RUN) tests/bench.py
+bench: .venv/ready ## Measure what validation costs and how long a rehearsal takes
+	@PYTHONPATH=. $(RUN) tests/bench.py
 
 lint: .venv/ready ## Lint the template's own Python
 	@.venv/bin/ruff check

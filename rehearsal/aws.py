@@ -59,8 +59,8 @@ IDS: dict[str, tuple[str, str, dict[str, str]]] = {
         },
     ),
 }
-# What the rehearsal makes itself before the rest, for others need the ARNs.
-MADE = ("KMS::Key", "SecretsManager::Secret", "CodeCommit::Repository")
+# What the rehearsal makes itself before the rest, in this order, for others need the ARNs.
+MADE = [("KMS::Key",), ("SecretsManager::Secret", "CodeCommit::Repository")]
 # What moto's CloudFormation makes, from literal properties.
 BY_MOTO = ("IAM::Role", "S3::Bucket", "SNS::Topic", "Logs::LogGroup")
 
@@ -148,9 +148,11 @@ class Aws:
             ref = ref.format(**known)
             attributes.setdefault("Arn", ref)
             self.identify(logical, ref, attributes)
-        for kind in MADE:
-            for logical, properties in self.of_type(kind, self.resolve()).items():
-                getattr(self, f"make_{kind.split('::')[1].lower()}")(logical, properties)
+        for kinds in MADE:
+            resolved = self.resolve()
+            for kind in kinds:
+                for logical, properties in self.of_type(kind, resolved).items():
+                    getattr(self, f"make_{kind.split('::')[1].lower()}")(logical, properties)
         self.template = self.resolve()
         self.deploy()
 
@@ -240,8 +242,9 @@ class Aws:
         with self.lock:
             self.calls.append(Call(role, action, resource, allowed))
         if not allowed:
+            who = self.arn(role).replace(":iam::", ":sts::").replace(":role/", ":assumed-role/")
             raise Denied(
-                f"User: {self.arn(role).replace(':iam:', ':sts:').replace('role/', 'assumed-role/')}"
+                f"User: {who}"
                 f" is not authorized to perform: {action} on resource: {resource}"
                 f" because no identity-based policy allows the {action} action"
             )

@@ -89,7 +89,10 @@ class Shell:
     """One shell for all commands of a build, so that what one exports the next one sees."""
 
     def __init__(self, program: str, folder: Path, env: dict[str, str], say: Callable[[str], None]):
-        self.answers, self.back = os.pipe()
+        self.fifo = folder.parent / "exit-codes"  # no descriptor for what a command leaves running
+        self.fifo.unlink(missing_ok=True)
+        os.mkfifo(self.fifo)
+        self.answers = os.open(self.fifo, os.O_RDWR)  # for both, so that it never ends
         self.process = subprocess.Popen(
             [shutil.which(program) or program],
             cwd=folder,
@@ -97,7 +100,6 @@ class Shell:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=[self.back],
             text=True,
             errors="replace",
             start_new_session=True,
@@ -113,15 +115,15 @@ class Shell:
     def run(self, command: str) -> int:
         """Runs a command to its end; returns its exit code, the shell's own if that has ended."""
         quoted = "'" + command.replace("'", "'\\''") + "'"
-        line = f"eval {quoted} </dev/null {self.back}>&-; echo $? >&{self.back}\n"
+        line = f"eval {quoted} </dev/null; echo $? >'{self.fifo}'\n"
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(line)
             self.process.stdin.flush()
         while True:
-            ready, _, _ = select.select([self.answers], [], [], 0.05)
-            if ready:
-                return int(os.read(self.answers, 16).split()[0])
-            if self.process.poll() is not None:
+            ended = self.process.poll() is not None
+            if select.select([self.answers], [], [], 0.05)[0]:
+                return int(os.read(self.answers, 16))
+            if ended:
                 return self.process.returncode or 1
 
     def end(self) -> None:
@@ -130,8 +132,7 @@ class Shell:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.reader.join(timeout=5)
-        for descriptor in (self.answers, self.back):
-            os.close(descriptor)
+        os.close(self.answers)
 
 
 class CodeBuild:

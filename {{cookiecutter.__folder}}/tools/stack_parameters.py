@@ -1,4 +1,4 @@
-"""Prints the parameters for `make stack`, as JSON: the defaults in cicd/stack.yml, and what is given.
+"""Prints parameters for `make stack` as JSON: the defaults in cicd/stack.yml, and what is given.
 
 `aws cloudformation deploy` keeps a parameter's old value unless it is told otherwise, so without
 this a default that changed in the repository would never reach the stack.
