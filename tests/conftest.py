@@ -2,9 +2,6 @@
 
 import json
 import os
-import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,25 +23,13 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 os.environ["UV_FIND_LINKS"] = str(Path(sys.prefix, "wheels"))
 
 
-def java() -> bool:
-    """Whether a Java that Spark can use is here."""
-    home = os.environ.get("JAVA_HOME")
-    program = str(Path(home, "bin", "java")) if home else shutil.which("java")
-    if not program or not Path(program).exists():
-        return False
-    shown = subprocess.run([program, "-version"], capture_output=True, text=True).stderr
-    version = re.search(r'version "(\d+)', shown)
-    return bool(version) and int(version[1]) >= 17
+def need_java() -> None:
+    """Skips the test without a Java for Spark, saying what to install; fails it where CI is set."""
+    from rehearsal.spark import JAVA, java_version
 
-
-NEEDS = {"java": (java, "Java 17 or newer: apt-get install openjdk-17-jre-headless")}
-
-
-def need(tool: str) -> None:
-    """Skips the test without `tool`, saying what to install; fails it where CI is set."""
-    present, install = NEEDS[tool]
-    if not present():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"needs {install}")
+    if java_version() < JAVA:
+        missing = f"needs Java {JAVA} or newer: apt-get install openjdk-{JAVA}-jre-headless"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import DEFAULT, ROOT, VARIANTS, need
+from conftest import DEFAULT, ROOT, VARIANTS, need_java
 
 BIN = Path(sys.executable).parent
 TEMPLATE = ROOT / "{{cookiecutter.__folder}}"
@@ -196,7 +196,7 @@ def test_checkov_fails_nothing(rendering, auth: str) -> None:
 
 def test_the_rendered_commands_work(default: Path, tmp_path: Path) -> None:
     """What a developer runs first, and what QA runs on every commit."""
-    need("java")
+    need_java()
     root = tmp_path / default.name
     shutil.copytree(default, root)
     result = subprocess.run(

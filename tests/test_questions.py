@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import ROOT, need
+from conftest import ROOT, need_java
 
 QUESTIONS = [
     name
@@ -311,7 +311,7 @@ def test_git_ignores_no_package(bake, slug: str) -> None:
 
 def test_every_package_that_a_rendering_depends_on_is_taken(load, default, tmp_path) -> None:
     """A new dependency belongs into the hook's TAKEN, with the names that it is imported by."""
-    need("java")  # what pyspark's wheel, which spares uv 400 MB, is made for
+    need_java()  # what pyspark's wheel, which spares uv 400 MB, is made for
     project = tomllib.loads((default / "pyproject.toml").read_text())
     shutil.copy(default / "pyproject.toml", tmp_path)
     shutil.copytree(default / "tools", tmp_path / "tools")

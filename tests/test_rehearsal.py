@@ -16,10 +16,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from conftest import ROOT, VARIANTS, need_java
 from rehearsal import play
 from rehearsal.codepipeline import Execution
-
-from conftest import ROOT, VARIANTS, need
 
 APPROVED = ("Approved", "looks good")
 PROD = "https://prod-workspace.cloud.databricks.com"
@@ -173,7 +173,7 @@ def test_the_odd_answers_reach_production(rendering, rehearse) -> None:
 
 @pytest.mark.xdist_group("spark")
 def test_the_default_runs_whole_on_spark(default: Path, rehearse) -> None:
-    need("java")
+    need_java()
 
     def look(played, execution) -> None:
         assert execution.status == "Succeeded", said(execution, execution.stopped_in.name)

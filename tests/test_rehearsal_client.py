@@ -22,9 +22,9 @@ from typing import ClassVar, NamedTuple
 from urllib.parse import urlencode
 
 import pytest
+
 from rehearsal import databricks, workspace
 from rehearsal.workspace import Identity
-
 from test_bundle import find_client
 
 DATA = json.loads((Path(__file__).parent / "data/client-recordings.json").read_text())

@@ -14,10 +14,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+from conftest import need_java
 from rehearsal import spark
 from rehearsal.spark import Compute, Outcome
-
-from conftest import need
 
 BUNDLE = "/Workspace/Users/qa@example.com/.bundle/data/qa/files"
 QUICK = "Because of --quick this ran on DuckDB"
@@ -80,7 +80,7 @@ class Workspace:
 def workspace(request, tmp_path_factory, rendering) -> Workspace:
     """One engine for all tests, so for both environments' tasks, as in a rehearsal."""
     if request.param == "spark":
-        need("java")
+        need_java()
     home, default = tmp_path_factory.mktemp(request.param), rendering("pat-serverless")
     shutil.copytree(default, home / "repository")
     build = [spark.UV, "build", "--quiet", "--wheel"]
@@ -417,9 +417,11 @@ def test_a_pipeline_that_cannot_run(workspace):
 
 def wheel(folder: Path, code: str) -> None:
     """Write a wheel of a package `tool`, whose entry point `start` is its function `run`."""
+    about = "Metadata-Version: 2.1\nName: tool\nVersion: 1.0\n"
+    about += "Requires-Dist: pyspark==0.0\n"  # there is none: the runtime's own is not installed
     files = {
         "tool/__init__.py": textwrap.dedent(code),
-        "tool-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: tool\nVersion: 1.0\n",
+        "tool-1.0.dist-info/METADATA": about,
         "tool-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nTag: py3-none-any\n",
         "tool-1.0.dist-info/entry_points.txt": "[console_scripts]\nstart = tool:run\n",
     }

@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import yaml
 
@@ -35,12 +35,12 @@ class Seq(list):
 
 
 class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """Keeps places, collects duplicate keys, and reads CloudFormation's short tags (!Ref, !Sub)."""
+    """Keeps places, collects faults, and reads CloudFormation's short tags (!Ref, !Sub)."""
 
     def __init__(self, file: str, text: str) -> None:
         super().__init__(text)
         self.file = file
-        self.duplicates: list[Finding] = []
+        self.faults: list[Finding] = []
 
     def place(self, node: yaml.Node) -> Place:
         """Where a node starts."""
@@ -54,7 +54,7 @@ class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
                 raise yaml.MarkedYAMLError(problem="key is not a word", problem_mark=key.start_mark)
             if key.value in lines:
                 twice = f"the key {key.value!r} is in line {lines[key.value]} too; keep one"
-                self.duplicates.append((*self.place(key), twice))
+                self.faults.append((*self.place(key), twice))
             lines[key.value] = key.start_mark.line + 1
         self.flatten_mapping(node)  # YAML's merge key <<
         pairs = [(self.construct_object(key), key, value) for key, value in node.value]
@@ -66,6 +66,8 @@ class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     def sequence(self, node: yaml.SequenceNode) -> Seq:
         """A list with its places."""
         items = [self.construct_object(item, deep=True) for item in node.value]
+        empty = (self.place(node.value[i]) for i, item in enumerate(items) if item is None)
+        self.faults += [(*at, "an empty item of a list; fill or remove it") for at in empty]
         return Seq(items, map(self.place, node.value))
 
     def tagged(self, suffix: str, node: yaml.Node) -> Map:
@@ -112,6 +114,15 @@ def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any, Place]]:
             yield name, value, node.at[index]
 
 
+def maps(node: Any) -> Iterator[Map]:
+    """Every mapping at and below a node."""
+    if isinstance(node, Map):
+        yield node
+    for value in node.values() if isinstance(node, Map) else each(node):
+        if isinstance(value, dict | list):
+            yield from maps(value)
+
+
 def commands(text: str) -> Iterator[tuple[int, str]]:
     """Each line without its comment, with its number; a backslash at its end takes in the next."""
     start, command = 0, ""
@@ -137,6 +148,11 @@ def plain(value: Any) -> str:
     if not isinstance(value, dict):
         return str(value)
     name, inner = next(iter(value.items()), ("", ""))
+    if name == "Fn::Join":
+        return str(inner[0]).join(map(plain, inner[1]))
+    if name == "Fn::Sub" and isinstance(inner, list):
+        text, given = inner
+        return re.sub(r"\$\{(\w+)\}", lambda m: plain(given.get(m[1], {"Ref": m[1]})), text)
     if name in ("Ref", "Fn::GetAtt"):
         return "${" + (".".join(inner) if isinstance(inner, list) else str(inner)) + "}"
     return plain(inner)
@@ -146,69 +162,89 @@ class Build(NamedTuple):
     """A CodeBuild project of the stack."""
 
     name: str
+    properties: Map
     role: str
     buildspec: str
     at: Place  # where the stack names the buildspec
-    variables: list[Map]
-    targets: set[str]  # that it works on
+    variables: list[tuple[str, Any, bool, Place]]  # name, value, whether that is a secret
+    targets: dict[str, Place]  # that it works on, and where that is said
 
 
 class Repository:
-    """The files that matter, read once; `broken` says what does not parse."""
+    """The files that matter, read once; `broken` says what cannot be relied on."""
 
     # A target in a command: the CLI's option, or what follows a script whose first word it is.
     TARGET = re.compile(
-        r"(?:\bbundle\b[^|;&]*?\s(?:-t|--target)[ =]|cicd/(?:preflight\.py|run_nutter\.sh)\s)"
-        r"""\s*["']?([A-Za-z][\w-]*)"""
+        r"(?:\bbundle\b[^|;&]*?\s(?:-t|--target)|cicd/(?:preflight\.py|run_nutter\.sh)\s)"
+        r"""[ =]*["']?([A-Za-z][\w-]*)"""
     )
+    # What may be done to a resource of the stack, in words, and how the resource's ARN ends.
+    RIGHTS: ClassVar = {
+        "AWS::SecretsManager::Secret": ("secretsmanager:GetSecretValue", "read", "secret:{}-x"),
+        "AWS::KMS::Key": ("kms:Decrypt", "decrypt with", "key/{}"),
+        "AWS::IAM::Role": ("sts:AssumeRole", "assume", "role/{}"),
+        "AWS::CodeBuild::Project": ("codebuild:StartBuild", "start", "project/{}"),
+    }
+    # What must be readable. Other folders hold what they like: templates, another tool's YAML.
+    OWN = re.compile(r"(cicd|resources|src|tests|tools)/|databricks\.yml|pyproject\.toml|Makefile")
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.text: dict[str, str] = {}
         self.yaml: dict[str, Map] = {}
+        self.toml: dict[str, dict] = {}
         self.broken: list[Finding] = []
-        skip = {"dist", "build", "node_modules", "venv", "__pycache__"}
         kinds = {".yml", ".yaml", ".py", ".json", ".ipynb", ".toml", ".sh", ".env"}
         for folder, folders, files in os.walk(root):
+            made = ("dist", "build", "venv") if Path(folder) == root else ()  # deeper: packages
+            skip = {"node_modules", "__pycache__", *made}
             folders[:] = [name for name in folders if name not in skip and name[0] != "."]
             for path in (Path(folder, name) for name in files):
                 if path.suffix in kinds or path.name == "Makefile":
-                    text = path.read_text(encoding="utf-8", errors="replace")
+                    text = path.read_bytes().decode("utf-8", errors="replace")
                     self.text[path.relative_to(root).as_posix()] = text
 
     def parse(self) -> None:
         """Reads every file in its own language."""
-        for file in {"databricks.yml", "cicd/stack.yml", "cicd/tools.env"} - self.text.keys():
-            self.broken.append((file, 1, "missing, but the builds need it; restore it"))
+        needed = {"databricks.yml", "cicd/stack.yml", "cicd/tools.env"} - self.text.keys()
+        faults = [(file, 1, "missing, but the builds need it; restore it") for file in needed]
         for file, text in self.text.items():
             try:
-                self.parse_file(file, text)
+                faults += self.parse_file(file, text)
             except (yaml.YAMLError, SyntaxError, ValueError) as error:
-                mark = getattr(error, "problem_mark", None)
-                in_text = re.search(r"at line (\d+)", str(error))
-                line = getattr(error, "lineno", None) or int(in_text[1] if in_text else 1)
+                line = [1, *map(int, re.findall(r"\bline (\d+)", str(error)))][-1]
                 problem = getattr(error, "problem", None) or getattr(error, "msg", error)
-                line = mark.line + 1 if mark else line
                 what = " ".join(str(problem).split())
-                self.broken.append((file, line, f"cannot be read: {what}; mend the syntax"))
+                faults.append((file, line, f"cannot be read: {what}; mend the syntax"))
+        self.broken = [fault for fault in faults if self.is_own(fault[0])]
 
-    def parse_file(self, file: str, text: str) -> None:
-        """Reads one file; raises what its language's parser raises."""
+    def is_own(self, file: str) -> bool:
+        """Whether a file is the project's: by its place, or because bundle or stack name it."""
+        named = f"BuildSpec: {file}" in self.text.get("cicd/stack.yml", "")
+        return bool(self.OWN.match(file)) or file in self.included or named
+
+    def parse_file(self, file: str, text: str) -> Iterator[Finding]:
+        """Reads one file and yields its faults; raises what its language's parser raises."""
+        for sign, what in ("\ufffd", "is not UTF-8"), ("\r\n", "has CRLF"):
+            if sign in text:
+                at = text.count("\n", 0, text.index(sign)) + 1
+                yield file, at, f"this line {what}; save the file as UTF-8 with LF"
+        self.text[file] = text = text.replace("\r\n", "\n")
         suffix = Path(file).suffix
         if suffix == ".py":
             ast.parse(text)
         elif suffix in (".json", ".ipynb"):
             json.loads(text)
         elif suffix == ".toml":
-            tomllib.loads(text)
+            self.toml[file] = tomllib.loads(text)
         elif suffix in (".yml", ".yaml"):
             loader = Loader(file, text)
-            documents = []
-            while loader.check_data():
-                documents.append(loader.get_data())
-            first = documents[0] if documents else None
+            first = loader.get_data() if loader.check_data() else None
             self.yaml[file] = first if isinstance(first, Map) else Map()
-            self.broken += loader.duplicates
+            yield from loader.faults
+            if loader.check_node():
+                at = loader.place(loader.get_node())
+                yield *at, "a second document is not read; give it a file of its own"
 
     def search(self, pattern: str, suffix: str = "") -> Iterator[tuple[str, int, tuple[str, ...]]]:
         """The groups of every match in the files of a suffix, with its place."""
@@ -216,24 +252,36 @@ class Repository:
             for match in re.finditer(pattern, text) if file.endswith(suffix) else ():
                 yield file, text.count("\n", 0, match.start()) + 1, match.groups()
 
+    def script(self, file: str) -> Iterator[tuple[int, str]]:
+        """Each command of a buildspec, a shell script or the Makefile, with its line."""
+        whole = [("", self.text.get(file, ""), (file, 0))]
+        for _, value, (_, line) in leaves(self.yaml[file]) if file in self.yaml else whole:
+            for offset, command in commands(str(value)):
+                yield line + (offset if "\n" in str(value) else 0), command
+
     def script_lines(self) -> Iterator[tuple[str, int, str]]:
         """Every command of the builds and the Makefile, with its place."""
-        for file, text in self.text.items():
-            if file in self.buildspecs or file.endswith((".sh", "Makefile")):
-                yield from ((file, *line) for line in commands(text))
+        for file in self.text:
+            script = file.endswith((".sh", "Makefile")) and self.is_own(file)
+            if script or file in self.buildspecs:
+                yield from ((file, *line) for line in self.script(file))
 
     @functools.cached_property
     def included(self) -> set[str]:
         """The files that databricks.yml includes."""
-        patterns = each(dig(self.yaml["databricks.yml"], "include"))
-        found = [name for pattern in patterns for name in glob.glob(pattern, root_dir=self.root)]
+        patterns = each(dig(self.yaml, "databricks.yml", "include"))
+        found = [path for one in patterns for path in glob.glob(str(one), root_dir=self.root)]
         return {Path(name).as_posix() for name in found}
 
     @functools.cached_property
+    def bundle_files(self) -> list[str]:
+        """databricks.yml and the files it includes."""
+        return ["databricks.yml", *sorted(self.included & self.yaml.keys())]
+
+    @functools.cached_property
     def bundle(self) -> Map:
-        """databricks.yml and the files it includes, as one."""
-        parts = [self.yaml[file] for file in sorted(self.included & self.yaml.keys())]
-        return functools.reduce(merge, parts, self.yaml["databricks.yml"])
+        """The bundle's files as one."""
+        return functools.reduce(merge, (dig(self.yaml, file) for file in self.bundle_files))
 
     @functools.cached_property
     def targets(self) -> dict[str, Map]:
@@ -242,10 +290,22 @@ class Repository:
         targets = dig(self.bundle, "targets")
         return {name: merge(common, dig(target, "resources")) for name, target in targets.items()}
 
+    def resources(self) -> Iterator[tuple[str, str, str, Map]]:
+        """Every resource that a target deploys: target, kind, key, and itself."""
+        for target, kinds in self.targets.items():
+            for kind in kinds:
+                for key, resource in dig(kinds, kind).items():
+                    yield target, kind, key, resource
+
     @property
     def stack(self) -> Map:
         """The CloudFormation template."""
-        return self.yaml["cicd/stack.yml"]
+        return dig(self.yaml, "cicd/stack.yml")
+
+    def stack_has(self, kind: str) -> dict[str, Map]:
+        """The stack's resources of a type, each with its properties."""
+        resources = dig(self.stack, "Resources").items()
+        return {name: dig(r, "Properties") for name, r in resources if dig(r, "Type") == kind}
 
     @functools.cached_property
     def pins(self) -> dict[str, str]:
@@ -256,29 +316,32 @@ class Repository:
     def builds(self) -> list[Build]:
         """The stack's builds. A buildspec says its target, else the variable TARGET or the host."""
         builds = []
-        for name, resource in dig(self.stack, "Resources").items():
-            source = dig(resource, "Properties", "Source")
-            if dig(resource, "Type") != "AWS::CodeBuild::Project" or "BuildSpec" not in source:
-                continue
-            spec = plain(source["BuildSpec"])
-            variables = list(dig(resource, "Properties", "Environment", "EnvironmentVariables"))
-            value = {str(dig(v, "Name")): v.get("Value") for v in variables}
-            lines = [line for _, line in commands(self.text.get(spec, ""))]
-            targets = {target for line in lines for target in self.TARGET.findall(line)}
-            targets = (targets or {str(value.get("TARGET"))}) & self.targets.keys()
+        for name, properties in self.stack_has("AWS::CodeBuild::Project").items():
+            source = dig(properties, "Source")
+            spec = plain(source.get("BuildSpec", "buildspec.yml"))  # CodeBuild's own default
+            at = source.at.get("BuildSpec", dig(self.stack, "Resources").at[name])
+            variables = []
+            for one in dig(properties, "Environment", "EnvironmentVariables"):
+                hidden, place = one.get("Type") == "SECRETS_MANAGER", one.at.get("Value", at)
+                variables.append((str(dig(one, "Name")), dig(one, "Value"), hidden, place))
+            value = {name: value for name, value, _, _ in variables}
+            said: dict[str, Place] = {}
+            for line, command in self.script(spec):
+                for target in self.TARGET.findall(command):
+                    said.setdefault(target, (spec, line))
+            said = said or {str(value.get("TARGET")): at}
+            targets = {target: place for target, place in said.items() if target in self.targets}
             hosts = names(value.get("DATABRICKS_HOST", ""))
-            targets = targets or {owner for host in hosts if (owner := self.environment(host))}
-            role = next(iter(names(dig(resource, "Properties", "ServiceRole"))), "")
-            builds.append(Build(name, role, spec, source.at["BuildSpec"], variables, targets))
+            targets = targets or {owner: at for host in hosts if (owner := self.environment(host))}
+            role = next(iter(names(dig(properties, "ServiceRole"))), "")
+            builds.append(Build(name, properties, role, spec, at, variables, targets))
         return builds
 
     @functools.cached_property
     def buildspecs(self) -> dict[str, Map]:
         """The buildspecs: what stands beside the others, and what the stack names."""
         named = {build.buildspec for build in self.builds}
-        return {
-            f: y for f, y in self.yaml.items() if f in named or f.startswith("cicd/buildspecs/")
-        }
+        return {f: y for f, y in self.yaml.items() if f in named or "cicd/buildspecs/" in f}
 
     def environment(self, name: str) -> str | None:
         """The target that a logical name of the stack starts with: QaSecret is qa's."""
@@ -286,41 +349,34 @@ class Repository:
         return max(fits, key=len, default=None)
 
     @functools.cached_property
-    def secrets(self) -> dict[str, str]:
-        """The stack's secrets, each with an ARN such as it may get."""
-        arns = {}
-        for secret, resource in dig(self.stack, "Resources").items():
-            if dig(resource, "Type") == "AWS::SecretsManager::Secret":
-                name = plain(dig(resource, "Properties", "Name")) or f"stack-{secret}"
-                arns[secret] = f"arn:aws:secretsmanager:region:account:secret:{name}-suffix"
-        return arns
-
-    def secret_readers(self) -> Iterator[tuple[str, str, Place]]:
-        """Which role may read which of the stack's secrets, and where that is said."""
-        resources = dig(self.stack, "Resources")
-        for name, resource in resources.items():
+    def rights(self) -> dict[tuple[str, str], Place]:
+        """Which role may do to which resource what RIGHTS has, and where that is said."""
+        found: dict[tuple[str, str], Place] = {}
+        for name, resource in dig(self.stack, "Resources").items():
             properties = dig(resource, "Properties")
-            if dig(resource, "Type") == "AWS::IAM::Role":
-                roles = [name]
-                policies = [dig(policy, "PolicyDocument") for policy in dig(properties, "Policies")]
-            else:  # a policy of its own, attached to roles
-                roles = names([*each(dig(properties, "Roles")), dig(properties, "RoleName")])
-                policies = [dig(properties, "PolicyDocument")]
-            for statement in (one for policy in policies for one in each(dig(policy, "Statement"))):
-                at = statement.at.get("Resource", resources.at[name])
-                for secret in self.readable(statement):
-                    yield from ((role, secret, at) for role in roles)
+            roles = names([*each(dig(properties, "Roles")), dig(properties, "RoleName")])
+            roles = [name] if dig(resource, "Type") == "AWS::IAM::Role" else roles
+            trust = [dig(properties, key) for key in ("AssumeRolePolicyDocument", "KeyPolicy")]
+            for one in maps(trust):
+                found |= {(role, name): one.at["AWS"] for role in names(dig(one, "AWS"))}
+            for one in maps([dig(properties, "Policies"), dig(properties, "PolicyDocument")]):
+                at = one.at.get("Resource", dig(self.stack, "Resources").at[name])
+                for thing in self.allowed(one) if dig(one, "Effect") == "Allow" else ():
+                    found |= {(role, thing): at for role in roles}
+        return found
 
-    def readable(self, statement: Map) -> Iterator[str]:
-        """The secrets whose value a policy's statement allows to read."""
+    def allowed(self, statement: Map) -> Iterator[str]:
+        """The stack's resources to which a policy's statement allows what RIGHTS has."""
         actions = [plain(action).lower() for action in each(statement.get("Action", "*"))]
-        reads = any(fnmatch.fnmatch("secretsmanager:getsecretvalue", one) for one in actions)
-        if not reads or dig(statement, "Effect") != "Allow":
-            return
         others = dig(self.stack, "Resources")  # a parameter may be anything, a resource only itself
-        for allowed in each(statement.get("Resource", "*")):
-            parts = re.split(r"\$\{([\w:]+)[^}]*\}", plain(allowed))
-            parts[1::2] = [name if name in others else "*" for name in parts[1::2]]
-            for secret, arn in self.secrets.items():
-                if secret in names(allowed) or fnmatch.fnmatch(arn, "".join(parts)):
-                    yield secret
+        for kind, (action, _, arn) in self.RIGHTS.items():
+            if not any(fnmatch.fnmatch(action.lower(), one) for one in actions):
+                continue
+            for name, properties in self.stack_has(kind).items():
+                own = properties.get("Name") or properties.get("RoleName") or f"stack-{name}-x"
+                for resource in each(statement.get("Resource", "*")):
+                    parts = re.split(r"\$\{([\w:]+)[^}]*\}", plain(resource))
+                    parts[1::2] = [part if part in others else "*" for part in parts[1::2]]
+                    end = "".join(parts).split(":", 5)[-1]  # of whatever partition and account
+                    if name in names(resource) or fnmatch.fnmatch(arn.format(plain(own)), end):
+                        yield name

@@ -86,9 +86,9 @@ def destroy_bundle(project: str, target: str, bucket: str, key: str) -> None:
 def destroy_bundles(found: dict[str, str]) -> None:
     """Deletes the deployment of every target that the pipeline has ever deployed to."""
     for target, name in BUILDS.items():
-        given = None
-        if "Pipeline" in found and name in found:
-            given = last_source(found["Pipeline"], found[name])
+        if "Pipeline" in found and name not in found:
+            give_up(target, f"the stack has no {name}; if it was renamed, change BUILDS too")
+        given = last_source(found["Pipeline"], found[name]) if "Pipeline" in found else None
         if given is None:
             print(f"{target}: nothing was ever deployed")
         else:

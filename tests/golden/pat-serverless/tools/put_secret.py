@@ -22,6 +22,8 @@ def read(target: str, what: str) -> str:
     value = value.strip()
     if not value or not (value.isascii() and value.isprintable()) or " " in value:
         sys.exit(f"put_secret.py: {target}: the {what} must be one word; nothing is set")
+    if value == "not-set":
+        sys.exit(f"put_secret.py: {target}: not-set is what stands there already; nothing is set")
     return value
 
 
@@ -35,6 +37,8 @@ def main() -> None:
             sys.exit(f"put_secret.py: no environment {target}; there are qa and prod")
         values = {key: read(target, what) for key, what in FIELDS.items()}
         secrets[outputs[name]] = json.dumps(values)
+    if not sys.stdin.isatty() and sys.stdin.read().strip():
+        sys.exit("put_secret.py: more lines than were asked for; nothing is set")
     manager = aws_stack.client("secretsmanager")
     for arn, value in secrets.items():
         manager.put_secret_value(SecretId=arn, SecretString=value)

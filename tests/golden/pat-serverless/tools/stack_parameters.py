@@ -1,9 +1,10 @@
-"""Prints the parameters for `make stack`: the defaults in cicd/stack.yml, then what is added.
+"""Prints parameters for `make stack` as JSON: the defaults in cicd/stack.yml, and what is given.
 
 `aws cloudformation deploy` keeps a parameter's old value unless it is told otherwise, so without
 this a default that changed in the repository would never reach the stack.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -32,5 +33,5 @@ def parameters(text: str, given: list[str]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    for name, value in parameters(STACK_FILE.read_text(encoding="utf-8"), sys.argv[1:]).items():
-        print(f"{name}={value}")
+    values = parameters(STACK_FILE.read_text(encoding="utf-8"), sys.argv[1:])
+    print(json.dumps([f"{name}={value}" for name, value in values.items()]))
