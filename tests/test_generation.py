@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import DEFAULT, ROOT, VARIANTS, need_java
+from conftest import DEFAULT, ROOT, VARIANTS
 
 BIN = Path(sys.executable).parent
 TEMPLATE = ROOT / "{{cookiecutter.__folder}}"
@@ -192,28 +192,6 @@ def test_checkov_fails_nothing(rendering, auth: str) -> None:
     assert (summary["failed"], summary["parsing_errors"]) == (0, 0)
     assert summary["skipped"] <= 1
     assert summary["passed"] > 50
-
-
-def test_the_rendered_commands_work(default: Path, tmp_path: Path) -> None:
-    """What a developer runs first, and what QA runs on every commit."""
-    need_java()
-    root = tmp_path / default.name
-    shutil.copytree(default, root)
-    result = subprocess.run(
-        ["make", "check", "lint", "test", "build"],
-        cwd=root,
-        env=os.environ | {"CI": "true", "CODEBUILD_BUILD_NUMBER": "7"},
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    suite = (root / "reports/unit.xml").read_text()
-    assert 'failures="0"' in suite and 'skipped="0"' in suite
-    assert [path.name for path in (root / "dist").glob("*.whl")] == [
-        "my_data_project-0.1.0+7-py3-none-any.whl"
-    ]
-    ignored = run(root, "git", "status", "--porcelain", "--ignored=no").stdout
-    assert [line for line in ignored.splitlines() if "dist" in line or ".venv" in line] == []
 
 
 # ---- A damaged template --------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, VARIANTS, need_java
+from conftest import DEFAULT, ROOT, VARIANTS, need_java
 from rehearsal import play
 from rehearsal.codepipeline import Execution
 
@@ -48,15 +48,27 @@ def wheel(rendering, tmp_path_factory) -> Path:
     return root.parent / "dist"
 
 
-@pytest.fixture
-def repository(default: Path, wheel: Path, tmp_path: Path) -> Path:
-    """A copy of the default rendering whose QA build has its wheel already, and deploys only."""
-    root = tmp_path / "my-data-project"
-    shutil.copytree(default, root, ignore=shutil.ignore_patterns(".git", ".venv"))
+def slim(rendering: Path, wheel: Path, root: Path) -> Path:
+    """A copy of a rendering whose QA build has its wheel already, so that it tests nothing here."""
+    shutil.copytree(rendering, root, ignore=shutil.ignore_patterns(".git", ".venv"))
     shutil.copytree(wheel, root / "built", ignore=shutil.ignore_patterns(".gitignore"))
     edit(root, QA_SPEC, UV, "")
     edit(root, QA_SPEC, "make check lint test build", "cp -r built dist")
     return root
+
+
+@pytest.fixture
+def repository(default: Path, wheel: Path, tmp_path: Path) -> Path:
+    """The default rendering, slim."""
+    return slim(default, wheel, tmp_path / "my-data-project")
+
+
+@pytest.fixture
+def deploying(repository: Path) -> Path:
+    """The same, with a QA build that deploys only: neither job nor nutter."""
+    for line in ("databricks bundle run -t qa my_data_project_job", "bash cicd/run_nutter.sh qa"):
+        edit(repository, QA_SPEC, f"      - {line}\n", "")
+    return repository
 
 
 @pytest.fixture
@@ -148,19 +160,30 @@ def said(execution: Execution, stage: str) -> str:
 # ---- What goes well ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name in VARIANTS if name != "odd-but-legal"])
-def test_every_variant_reaches_production(rendering, rehearse, name: str) -> None:
-    def look(played, execution) -> None:
-        assert execution.status == "Succeeded", said(execution, execution.stopped_in.name)
-        assert [stage.status for stage in execution.stages] == ["Succeeded"] * 4
-        (unit, nutter) = (one for build in played.codebuild.builds for one in build.reports)
-        assert (unit.failed, nutter.failed, nutter.passed) == ([], [], 2)
-        assert not [call for call in played.aws.calls if not call.allowed]
-        assert "resources.json" in in_prod(played)
-        (mail,) = played.pipeline.mails
-        assert "waits for an approval in its stage Review" in mail
+def arrived(played, execution) -> None:
+    """Asserts that production has what was approved, without a denied call."""
+    assert execution.status == "Succeeded", said(execution, execution.stopped_in.name)
+    assert [stage.status for stage in execution.stages] == ["Succeeded"] * 4
+    nutter = played.codebuild.builds[0].reports[-1]
+    assert (nutter.failed, nutter.passed) == ([], 2)
+    assert not [call for call in played.aws.calls if not call.allowed]
+    assert "resources.json" in in_prod(played)
+    (mail,) = played.pipeline.mails
+    assert "waits for an approval in its stage Review" in mail
 
-    rehearse(rendering(name), look, make=True)
+
+def test_the_default_reaches_production_quickly(default: Path, rehearse) -> None:
+    def look(played, execution) -> None:
+        arrived(played, execution)
+        unit = played.codebuild.builds[0].reports[0]
+        assert unit.failed == [] and unit.passed and unit.skipped
+
+    rehearse(default, look, make=True)
+
+
+@pytest.mark.parametrize("name", [n for n in VARIANTS if n not in (DEFAULT, "odd-but-legal")])
+def test_every_variant_reaches_production(rendering, wheel, tmp_path, rehearse, name) -> None:
+    rehearse(slim(rendering(name), wheel, tmp_path / "my-data-project"), arrived)
 
 
 def test_the_odd_answers_reach_production(rendering, rehearse) -> None:
@@ -180,6 +203,11 @@ def test_the_default_runs_whole_on_spark(default: Path, rehearse) -> None:
         (unit, nutter) = played.codebuild.builds[0].reports
         assert (unit.failed, unit.skipped, nutter.failed, nutter.passed) == ([], 0, [], 2)
         assert "trips" in played.codebuild.builds[1].log.read_text()
+        (key,) = played.codebuild.builds[0].artifacts.values()
+        bucket = played.pipeline.pipeline["ArtifactStore"]["Location"]
+        body = played.aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        names = zipfile.ZipFile(io.BytesIO(body)).namelist()
+        assert names == ["dist/my_data_project-0.1.0+1-py3-none-any.whl"]
 
     rehearse(default, look, quick=False, make=True)
 
@@ -198,9 +226,9 @@ def test_the_command_shows_it_and_says_so_with_its_exit_code(repository: Path) -
     assert "not today" in bad.stdout
 
 
-def test_a_repository_that_a_team_has_changed(repository: Path, rehearse) -> None:
+def test_a_repository_that_a_team_has_changed(deploying: Path, rehearse) -> None:
     """A build, a role and a stage more: the rehearsal knows the services, not this template."""
-    stack = repository / "cicd/stack.yml"
+    stack = deploying / "cicd/stack.yml"
     lines = stack.read_text().splitlines()
     start = next(i for i, line in enumerate(lines) if line == "  QaBuild:")
     end = next(i for i, line in enumerate(lines) if line == "  QaUnitReports:")
@@ -227,7 +255,7 @@ def test_a_repository_that_a_team_has_changed(repository: Path, rehearse) -> Non
     asks = "#{QA.COMMIT_AUTHOR} asks"
     assert text.count(asks) == 1
     stack.write_text(text.replace(asks, "smoke #{Smoke.RESULT}; #{QA.COMMIT_AUTHOR} asks"))
-    (repository / "cicd/buildspecs/smoke.yml").write_text(
+    (deploying / "cicd/buildspecs/smoke.yml").write_text(
         "version: 0.2\n"
         "env: {exported-variables: [RESULT]}\n"
         "phases: {build: {commands: ['echo smoke', export RESULT=good]}}\n"
@@ -239,7 +267,7 @@ def test_a_repository_that_a_team_has_changed(repository: Path, rehearse) -> Non
         assert names == ["Source", "QA", "Smoke", "Review", "Production"]
         assert execution.stages[3].actions[0].text.startswith("smoke good; Ada asks")
 
-    rehearse(repository, look)
+    rehearse(deploying, look)
 
 
 # ---- Credentials and network ---------------------------------------------------------------------
@@ -272,13 +300,13 @@ def test_a_missing_secret_stops_qa(repository: Path, rehearse) -> None:
 
 @pytest.mark.parametrize(("secret", "stage"), [("QaSecret", "QA"), ("ProdSecret", "Production")])
 def test_a_refused_secret_stops_its_stage(
-    repository: Path, rehearse, secret: str, stage: str
+    deploying: Path, rehearse, secret: str, stage: str
 ) -> None:
     def look(played, execution) -> None:
         assert "refuses the credential (HTTP 401)" in said(execution, stage)
         assert in_prod(played) == []
 
-    rehearse(repository, look, lambda played: put(played, secret, {"token": played.canary}))
+    rehearse(deploying, look, lambda played: put(played, secret, {"token": played.canary}))
 
 
 def test_qa_cannot_read_prods_secret(repository: Path, rehearse) -> None:
@@ -427,22 +455,22 @@ def test_an_empty_fixture_stops_qa(repository: Path, rehearse) -> None:
         (("Expired", "7 days"), "Expired: 7 days"),
     ],
 )
-def test_what_is_not_approved_does_not_reach_production(repository, rehearse, answer, told) -> None:
+def test_what_is_not_approved_does_not_reach_production(deploying, rehearse, answer, told) -> None:
     def look(played, execution) -> None:
         assert told in said(execution, "Review")
         assert in_prod(played) == []
 
-    rehearse(repository, look, answer=answer)
+    rehearse(deploying, look, answer=answer)
 
 
-def test_a_release_without_its_wheel_stops_production(repository: Path, rehearse) -> None:
-    edit(repository, QA_SPEC, 'files: ["dist/*.whl"]', 'files: ["README.md"]')
+def test_a_release_without_its_wheel_stops_production(deploying: Path, rehearse) -> None:
+    edit(deploying, QA_SPEC, 'files: ["dist/*.whl"]', 'files: ["README.md"]')
 
     def look(played, execution) -> None:
         assert "exit status 1" in said(execution, "Production")
         assert in_prod(played) == []
 
-    rehearse(repository, look)
+    rehearse(deploying, look)
 
 
 def fault(on: str, **more):
@@ -455,26 +483,26 @@ def fault(on: str, **more):
     return before
 
 
-def test_a_deployment_that_fails_half_way_is_seen(repository: Path, rehearse) -> None:
+def test_a_deployment_that_fails_half_way_is_seen(deploying: Path, rehearse) -> None:
     def look(played, execution) -> None:
         text = said(execution, "Production")
         assert "the workspace is down" in text
         assert "bundle run" not in text.partition("Running command databricks bundle deploy")[2]
 
-    rehearse(repository, look, fault("deploy", after=1))
+    rehearse(deploying, look, fault("deploy", after=1))
 
 
-def test_a_job_that_fails_in_production_is_seen(repository: Path, rehearse) -> None:
+def test_a_job_that_fails_in_production_is_seen(deploying: Path, rehearse) -> None:
     def look(played, execution) -> None:
         assert "the workspace is down" in said(execution, "Production")
         assert any(
             "Stage Production of the pipeline" in str(mail) for mail in played.pipeline.mails
         )
 
-    rehearse(repository, look, fault("run"))
+    rehearse(deploying, look, fault("run"))
 
 
-def test_a_build_that_is_killed_stops_and_the_next_push_goes_through(repository, rehearse) -> None:
+def test_a_build_that_is_killed_stops_and_the_next_push_goes_through(deploying, rehearse) -> None:
     def before(played) -> None:
         def watch(build) -> None:
             if build.phases[-1].name == "BUILD" and len(played.codebuild.builds) == 1:
@@ -488,10 +516,10 @@ def test_a_build_that_is_killed_stops_and_the_next_push_goes_through(repository,
         assert in_prod(played) == []
         assert played.push().status == "Succeeded"
 
-    rehearse(repository, look, before)
+    rehearse(deploying, look, before)
 
 
-def test_a_push_while_an_approval_waits_comes_after_it(repository: Path, rehearse) -> None:
+def test_a_push_while_an_approval_waits_comes_after_it(deploying: Path, rehearse) -> None:
     """The newest of those that wait takes the place of the older; nothing overtakes a review."""
     later: list[threading.Thread] = []
 
@@ -533,4 +561,4 @@ def test_a_push_while_an_approval_waits_comes_after_it(repository: Path, rehears
         builds = [build.project for build in played.codebuild.builds]
         assert builds == ["my-data-project-qa"] * 3 + ["my-data-project-prod"] * 2
 
-    rehearse(repository, look, before)
+    rehearse(deploying, look, before)
