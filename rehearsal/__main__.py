@@ -1,6 +1,7 @@
 """python -m rehearsal PATH: plays what a push to a rendered repository would set off."""
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -31,6 +32,9 @@ def main() -> int:
     given, console, started = options(), Console(highlight=False), time.monotonic()
     screen = Screen(console)
     if not given.quick and spark.java_version() < spark.JAVA:
+        if os.environ.get("CI"):
+            console.print(f"[red]Java {spark.JAVA} or newer is needed[/]; or say --quick")
+            return 2
         console.print(
             f"[yellow]No Java {spark.JAVA} here:[/] notebooks, pipeline and wheel run on DuckDB in"
             " place of Spark, as with --quick, and unit tests that need Spark are skipped."

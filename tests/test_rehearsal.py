@@ -7,6 +7,7 @@ what the fault is about; the full build, on Spark, has tests of its own.
 import base64
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -268,6 +269,21 @@ def test_a_repository_that_a_team_has_changed(deploying: Path, rehearse) -> None
         assert execution.stages[3].actions[0].text.startswith("smoke good; Ada asks")
 
     rehearse(deploying, look)
+
+
+def test_without_java_ci_is_told_so(repository: Path) -> None:
+    env = os.environ | {"CI": "true", "JAVA_HOME": "/nowhere"}
+    command = [sys.executable, "-m", "rehearsal", repository, "--approve"]
+    result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert "Java 17 or newer is needed; or say --quick" in result.stdout
+
+
+def test_what_is_no_rendered_repository_is_told_so(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rehearsal", tmp_path, "--quick"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert "not there; is" in result.stdout.replace("\n", " ")
 
 
 # ---- Credentials and network ---------------------------------------------------------------------
