@@ -217,12 +217,12 @@ class CodePipeline:
         detail |= {"action": action.name, "state": "STARTED"}
         detail["type"] = {"owner": "AWS", "category": category, "provider": provider}
         action.status, started = "InProgress", time.monotonic()
-        configuration = self.substitute(execution, how.get("Configuration", {}))
-        action.text = str(configuration.get("CustomData", ""))
-        action.link = str(configuration.get("ExternalEntityLink", ""))
-        self.event("CodePipeline Action Execution State Change", detail)
-        self.watch()
         try:
+            configuration = self.substitute(execution, how.get("Configuration", {}))
+            action.text = str(configuration.get("CustomData", ""))
+            action.link = str(configuration.get("ExternalEntityLink", ""))
+            self.event("CodePipeline Action Execution State Change", detail)
+            self.watch()
             runs[action.kind](execution, stage, action, how, configuration)
             action.status = "Succeeded"
         except (ActionFailed, Denied, ClientError) as failed:
@@ -310,12 +310,12 @@ class CodePipeline:
         }
 
     def substitute(self, execution: Execution, configuration: dict[str, Any]) -> dict[str, Any]:
-        """A configuration with its #{Namespace.NAME} filled in; an unknown one fails loudly."""
+        """A configuration with each #{Namespace.NAME} filled in; raises ActionFailed without one."""
 
         def value(match: re.Match) -> str:
             known = execution.variables.get(match[1], {})
             if match[2] not in known:
-                raise KeyError(f"#{{{match[1]}.{match[2]}}}: there is no such variable")
+                raise ActionFailed(f"#{{{match[1]}.{match[2]}}}: there is no such variable")
             return known[match[2]]
 
         fill = re.compile(r"#\{([^.}]+)\.([^}]+)\}")

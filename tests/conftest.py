@@ -19,8 +19,9 @@ DEFAULT = "pat-serverless"
 
 # Every rendering, test and tool finds this environment's programs first.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-# pyspark's wheel, which `make` has built: no test builds it again.
-os.environ["UV_FIND_LINKS"] = str(Path(sys.prefix, "wheels"))
+# pyspark's wheel, which `make` builds where there is Java: no test builds it again.
+WHEELS = Path(sys.prefix, "wheels")
+os.environ |= {"UV_FIND_LINKS": str(WHEELS)} if WHEELS.is_dir() else {}
 
 
 def need_java() -> None:

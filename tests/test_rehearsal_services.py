@@ -1,0 +1,202 @@
+"""What the rehearsal plays of IAM, EventBridge and CodeBuild, against what AWS documents."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rehearsal import iam, play
+from rehearsal.aws import transform
+
+BUCKET = "arn:aws:s3:::bucket"
+
+
+def allow(**more: object) -> dict:
+    """A statement that allows reading everything of a bucket, changed by `more`."""
+    return {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{BUCKET}/*"} | more
+
+
+@pytest.mark.parametrize(
+    ("statements", "allowed"),
+    [
+        ([], False),
+        ([allow()], True),
+        ([allow(Action="s3:getobject")], True),
+        ([allow(Action=["s3:PutObject", "s3:Get*"])], True),
+        ([allow(Action="s3:PutObject")], False),
+        ([allow(Resource=f"{BUCKET}/other/*")], False),
+        ([allow(Resource=f"{BUCKET}/*/Source/?????")], True),
+        ([allow(Resource=f"{BUCKET}/[p]ipe/Source/abcde")], False),
+        ([allow(), allow(Effect="Deny")], False),
+        ([allow(), allow(Effect="Deny", Action="s3:PutObject")], True),
+        ([{"Effect": "Allow", "NotAction": "s3:PutObject", "NotResource": "x"}], True),
+        ([{"Effect": "Allow", "NotAction": "s3:Get*", "Resource": "*"}], False),
+    ],
+)
+def test_iam_decides_on_actions_and_resources(statements: list[dict], allowed: bool) -> None:
+    resource = f"{BUCKET}/pipe/Source/abcde"
+    assert iam.allows(statements, "s3:GetObject", resource, {}) is allowed
+
+
+TOKEN = {"sts:IdentityTokenAudience": ["databricks"], "sts:DurationSeconds": "900"}
+
+
+@pytest.mark.parametrize(
+    ("condition", "context", "holds"),
+    [
+        ({"StringEquals": {"a": ["x", "y"]}}, {"a": "y"}, True),
+        ({"StringEquals": {"a": "x"}}, {"a": "y"}, False),
+        ({"StringEquals": {"a": "x"}}, {}, False),
+        ({"StringEqualsIfExists": {"a": "x"}}, {}, True),
+        ({"StringNotEquals": {"a": ["x", "y"]}}, {"a": "y"}, False),
+        ({"Bool": {"aws:SecureTransport": "false"}}, {"aws:SecureTransport": "true"}, False),
+        ({"ArnLike": {"a": "arn:*:project/qa-*"}}, {"a": "arn:aws:x:project/qa-1"}, True),
+        ({"NumericLessThanEquals": {"sts:DurationSeconds": 900}}, TOKEN, True),
+        ({"NumericLessThanEquals": {"sts:DurationSeconds": 899}}, TOKEN, False),
+        ({"ForAllValues:StringEquals": {"sts:IdentityTokenAudience": "databricks"}}, TOKEN, True),
+        ({"ForAllValues:StringEquals": {"sts:IdentityTokenAudience": "databricks"}}, {}, True),
+        ({"ForAllValues:StringEquals": {"sts:IdentityTokenAudience": "other"}}, TOKEN, False),
+        ({"Null": {"sts:IdentityTokenAudience": "false"}}, TOKEN, True),
+        ({"Null": {"sts:IdentityTokenAudience": "false"}}, {}, False),
+    ],
+)
+def test_iam_decides_on_conditions(condition: dict, context: dict, holds: bool) -> None:
+    statement = {"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": condition}
+    assert iam.allows([statement], "sts:GetWebIdentityToken", "*", context) is holds
+
+
+def test_iam_says_what_it_does_not_know() -> None:
+    statement = allow(Condition={"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}})
+    with pytest.raises(NotImplementedError, match="IpAddress"):
+        iam.allows([statement], "s3:GetObject", f"{BUCKET}/x", {"aws:SourceIp": "10.0.0.1"})
+
+
+@pytest.mark.parametrize(
+    ("template", "made"),
+    [
+        ('{"revision": <commit>, "n": <n>}', {"revision": "abc", "n": "7"}),
+        ('{"revisions": [{"value": <commit>}]}', {"revisions": [{"value": "abc"}]}),
+        ('"commit <commit> of <n>"', "commit abc of 7"),
+    ],
+)
+def test_an_input_transformer_makes_json(template: str, made: object) -> None:
+    paths = {"commit": "$.detail.commitId", "n": "$.detail.n"}
+    event = {"detail": {"commitId": "abc", "n": "7"}}
+    told = {"InputPathsMap": paths, "InputTemplate": template}
+    assert transform(told, event) == made
+
+
+# ---- A buildspec's phases ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def build(default: Path, tmp_path: Path):
+    """A function: runs a buildspec as the QA build; returns the build and its log's own lines."""
+
+    def run(spec: str):
+        root = tmp_path / "my-data-project"
+        shutil.copytree(default, root, ignore=shutil.ignore_patterns(".git", ".venv"))
+        (root / "cicd/buildspecs/qa.yml").write_text(spec)
+        with play.opened(root, quick=True) as played:
+            execution = played.push()
+            (build,) = played.codebuild.builds
+            build.execution = execution
+            lines = build.log.read_text().splitlines()
+        return build, [line for line in lines if line.startswith("say:")]
+
+    return run
+
+
+def phases(build) -> dict[str, str]:
+    """Each phase with its status."""
+    return {phase.name: phase.status for phase in build.phases}
+
+
+def test_after_a_failed_build_only_post_build_runs(build) -> None:
+    made, said = build("""
+version: 0.2
+env:
+  shell: bash
+  variables: {GIVEN: "from the buildspec"}
+  exported-variables: [TOLD]
+phases:
+  install:
+    commands: ['OWN=kept; export TOLD="$GIVEN"', 'echo "say: $PWD" >/dev/null']
+  pre_build:
+    commands: ['echo "say: $OWN $CODEBUILD_BUILD_SUCCEEDING"']
+  build:
+    commands:
+      - 'echo "say: token ${#DATABRICKS_TOKEN} $DATABRICKS_TOKEN"'
+      - 'false'
+      - 'echo "say: never"'
+    finally: ['echo "say: finally"']
+  post_build:
+    commands: ['echo "say: after $CODEBUILD_BUILD_SUCCEEDING"']
+artifacts: {files: [README.md]}
+""")
+    assert made.status == "FAILED"
+    assert phases(made) == {
+        "DOWNLOAD_SOURCE": "SUCCEEDED",
+        "INSTALL": "SUCCEEDED",
+        "PRE_BUILD": "SUCCEEDED",
+        "BUILD": "FAILED",
+        "POST_BUILD": "SUCCEEDED",
+        "UPLOAD_ARTIFACTS": "SUCCEEDED",
+    }
+    # the placeholder's value, masked as CodeBuild masks a secret
+    assert said == ["say: kept 1", "say: token 7 ***", "say: finally", "say: after 0"]
+    assert made.exported == {"TOLD": "from the buildspec"}
+    assert made.artifacts == {}
+    assert "Reason: exit status 1" in made.failure
+
+
+def test_a_failed_install_ends_the_build_and_a_shell_may_die(build) -> None:
+    made, said = build("""
+version: 0.2
+phases:
+  install:
+    commands: ['echo "say: before"', 'exit 3', 'echo "say: never"']
+  build:
+    commands: ['echo "say: never"']
+  post_build:
+    commands: ['echo "say: never"']
+""")
+    assert phases(made) == {"DOWNLOAD_SOURCE": "SUCCEEDED", "INSTALL": "FAILED"}
+    assert said == ["say: before"]
+    assert "Reason: exit status 3" in made.failure
+
+
+def test_a_phase_may_go_on_after_a_failure(build) -> None:
+    made, said = build("""
+version: 0.2
+phases:
+  pre_build:
+    on-failure: CONTINUE
+    commands: ['false', 'echo "say: never"']
+  build:
+    commands: ['echo "say: HOME is the build own"', 'test "$HOME" != /root', 'touch a b']
+artifacts: {files: ["a", "b"], discard-paths: yes}
+""")
+    assert phases(made)["PRE_BUILD"] == "FAILED"
+    assert phases(made)["BUILD"] == "SUCCEEDED"
+    assert said == ["say: HOME is the build own"]
+    # The approval wants what this build does not export.
+    assert made.execution.stopped_in.name == "Review"
+    assert (
+        "#{QA.COMMIT_AUTHOR}: there is no such variable"
+        in made.execution.stopped_in.actions[0].message
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("version: 0.1\nphases: {build: {commands: [ls]}}\n", "knows version 0.2"),
+        ("version: 0.2\nphases: {build: [\n", "YAML_FILE_ERROR"),
+        ("version: 0.2\nphase: {build: {commands: [ls]}}\n", "unknown keys: ['phase']"),
+    ],
+)
+def test_a_buildspec_that_cannot_be_read(build, spec: str, said: str) -> None:
+    made, _ = build(spec)
+    assert phases(made) == {"DOWNLOAD_SOURCE": "FAILED"}
+    assert said in made.failure
