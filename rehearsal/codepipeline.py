@@ -310,7 +310,7 @@ class CodePipeline:
         }
 
     def substitute(self, execution: Execution, configuration: dict[str, Any]) -> dict[str, Any]:
-        """A configuration with each #{Namespace.NAME} filled in; raises ActionFailed without one."""
+        """A configuration with each #{Namespace.NAME} filled in. Raises ActionFailed."""
 
         def value(match: re.Match) -> str:
             known = execution.variables.get(match[1], {})

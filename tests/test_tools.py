@@ -479,7 +479,7 @@ def deployed(account):
     buckets = {"ArtifactBucket": "artifacts-1", "LogBucket": "logs-1"}
     resources = {
         logical: {"Type": "AWS::SSM::Parameter", "Properties": properties}
-        for logical, name in {**named, "Repository": SLUG}.items()
+        for logical, name in {**named, "Repository": "0b1c2d3e-id"}.items()
         for properties in [{"Name": name, "Type": "String", "Value": "x"}]
     } | {
         logical: {
@@ -493,7 +493,7 @@ def deployed(account):
     }
     rule = {"Name": "push-1", "ScheduleExpression": "rate(1 day)", "State": "ENABLED"}
     resources["PushRule"] = {"Type": "AWS::Events::Rule", "Properties": rule}
-    given.create_stack(resources, {})
+    given.create_stack(resources, {"CodeCommitUrl": f"codecommit::us-east-1://{SLUG}"})
     s3 = given.client("s3")
     for bucket in buckets.values():
         for key in ("key-qa", "key-prod", "other", "other"):
@@ -594,8 +594,10 @@ def test_destroy_stops_where_a_deployment_cannot_be_deleted(deployed) -> None:
     deployed.client("s3").delete_object(Bucket="artifacts-1", Key="key-qa")  # the last good one
     result = destroy(deployed, SLUG, ["qa"])
     assert result.returncode != 0
-    assert "its sources are no longer in the artifact bucket" in result.stderr
+    assert "its sources have expired (artifacts-1/key-qa)" in result.stderr
     assert "make destroy KEEP_DEPLOYMENTS=1" in result.stderr
+    # The stack stays, and so does what a push starts.
+    assert deployed.client("events").describe_rule(Name="push-1")["State"] == "ENABLED"
     assert left(deployed) == ([SLUG], ["artifacts-1", "logs-1"])
     on = destroy(deployed, SLUG, ["qa"], "KEEP_DEPLOYMENTS=1")
     assert on.returncode == 0, on.stdout + on.stderr

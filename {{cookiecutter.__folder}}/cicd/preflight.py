@@ -55,7 +55,7 @@ def check_host(target: str, host: str) -> None:
     if written != host:
         raise Problem(
             f"databricks.yml says {written}, the stack says {host};"
-            " make databricks.yml and cicd/stack.yml equal, then: make stack push"
+            " make databricks.yml and cicd/stack.yml equal, commit, then: make stack push"
         )
 
 

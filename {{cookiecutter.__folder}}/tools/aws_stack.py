@@ -27,14 +27,21 @@ def status() -> str | None:
     return stack["StackStatus"]
 
 
+def find_outputs() -> dict[str, str]:
+    """The stack's outputs by name, as far as it has any; raises ClientError without a stack."""
+    (stack,) = client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+    return {item["OutputKey"]: item["OutputValue"] for item in stack.get("Outputs", [])}
+
+
 def outputs() -> dict[str, str]:
     """The stack's outputs by name. Exits while it has none; raises ClientError without a stack."""
-    stack = client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
-    if not stack.get("Outputs"):
-        broken = stack["StackStatus"].startswith(("ROLLBACK_", "DELETE_FAILED"))
+    found = find_outputs()
+    if not found:
+        now = status() or "gone"
+        broken = now.startswith(("ROLLBACK_", "DELETE_FAILED"))
         mend = "make destroy, then make stack" if broken else "make stack"
-        sys.exit(f"the stack {STACK} is {stack['StackStatus']}; bring it up first: {mend}")
-    return {item["OutputKey"]: item["OutputValue"] for item in stack["Outputs"]}
+        sys.exit(f"the stack {STACK} is {now}; bring it up first: {mend}")
+    return found
 
 
 def resources() -> dict[str, str]:

@@ -63,7 +63,8 @@ def destroy_bundle(project: str, target: str, bucket: str, key: str) -> None:
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
             raise
-        give_up(target, f"its sources are no longer in the artifact bucket ({bucket}/{key})")
+        expired = f"its sources have expired ({bucket}/{key}); let the pipeline deploy once more"
+        give_up(target, expired)
     codebuild = aws_stack.client("codebuild")
     build = codebuild.start_build(
         projectName=project,
@@ -149,8 +150,14 @@ def main() -> None:
         sys.exit("destroy.py: that is another name; nothing is deleted")
     stop_pipeline(found)
     if not os.environ.get("KEEP_DEPLOYMENTS"):
-        destroy_bundles(found)
-    repository = found.get("Repository", "(none)")
+        try:
+            destroy_bundles(found)
+        except BaseException:  # the stack stays: let pushes start the pipeline again
+            if "PushRule" in found:
+                aws_stack.client("events").enable_rule(Name=found["PushRule"])
+            raise
+    # The stack knows the repository by its ID; its name is at the end of this address.
+    repository = aws_stack.find_outputs().get("CodeCommitUrl", "(none)").rpartition("/")[2]
     delete_stack([found[name] for name in BUCKETS if name in found])
     print(
         "Deleted. What is left, for you to delete or keep:\n"

@@ -58,7 +58,7 @@ def main() -> None:
     for path, text in changes.items():
         path.write_text(text, encoding="utf-8")
         print(f"{path.relative_to(ROOT)}: Databricks CLI {version}")
-    print(f"SHA-256 {checksum}. Next: make check, then push.")
+    print(f"SHA-256 {checksum}. Next: make check, commit (uv.lock too), make push.")
 
 
 if __name__ == "__main__":
