@@ -188,15 +188,19 @@ artifacts: {files: ["a", "b"], discard-paths: yes}
     )
 
 
-@pytest.mark.parametrize(
-    ("spec", "said"),
-    [
-        ("version: 0.1\nphases: {build: {commands: [ls]}}\n", "knows version 0.2"),
-        ("version: 0.2\nphases: {build: [\n", "YAML_FILE_ERROR"),
-        ("version: 0.2\nphase: {build: {commands: [ls]}}\n", "unknown keys: ['phase']"),
-    ],
-)
-def test_a_buildspec_that_cannot_be_read(build, spec: str, said: str) -> None:
-    made, _ = build(spec)
-    assert phases(made) == {"DOWNLOAD_SOURCE": "FAILED"}
-    assert said in made.failure
+UNREADABLE = {
+    "version: 0.1\nphases: {build: {commands: [ls]}}\n": "knows version 0.2",
+    "version: 0.2\nphases: {build: [\n": "YAML_FILE_ERROR",
+    "version: 0.2\nphase: {build: {commands: [ls]}}\n": "unknown keys: ['phase']",
+}
+
+
+def test_a_buildspec_that_cannot_be_read(default: Path) -> None:
+    with play.opened(default, quick=True) as played:
+        for spec in UNREADABLE:
+            (played.repository / "cicd/buildspecs/qa.yml").write_text(spec)
+            played.push()
+        builds = played.codebuild.builds
+    assert [phases(one) for one in builds] == [{"DOWNLOAD_SOURCE": "FAILED"}] * 3
+    for one, said in zip(builds, UNREADABLE.values(), strict=True):
+        assert said in one.failure
