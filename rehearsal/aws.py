@@ -126,6 +126,10 @@ class Aws:
         known = {"ref": ref, "attribute-values": attributes}
         self.source["Resources"][logical].setdefault("Metadata", {})["Cloud-Radar"] = known
 
+    def identity(self, logical: str) -> dict[str, Any]:
+        """A resource's `ref` and `attribute-values`, as `identify` has told them."""
+        return self.source["Resources"][logical]["Metadata"]["Cloud-Radar"]
+
     def create(self) -> None:
         """Creates what builds touch, in moto, with the template's own properties."""
         # moto's backends belong to the process: an earlier account's are still there
@@ -164,7 +168,7 @@ class Aws:
             if kind in BY_MOTO:
                 properties = dict(item["Properties"])
                 if kind in IDS:
-                    ref = self.source["Resources"][logical]["Metadata"]["Cloud-Radar"]["ref"]
+                    ref = self.identity(logical)["ref"]
                     properties[IDS[kind][0]] = ref.rpartition(":")[2]
                 resources[logical] = {"Type": item["Type"], "Properties": properties}
         outputs = {
@@ -209,14 +213,14 @@ class Aws:
     def logical(self, kind: str, identity: str) -> str:
         """The logical ID of a resource by its name or ARN. Raises KeyError."""
         for logical in self.of_type(kind):
-            known = self.source["Resources"][logical]["Metadata"]["Cloud-Radar"]
+            known = self.identity(logical)
             if identity in (known["ref"], *known["attribute-values"].values()):
                 return logical
         raise KeyError(f"the stack has no {kind} {identity}")
 
     def arn(self, logical: str) -> str:
         """A resource's ARN."""
-        known = self.source["Resources"][logical]["Metadata"]["Cloud-Radar"]
+        known = self.identity(logical)
         return known["attribute-values"].get("Arn", known["ref"])
 
     # ---- Roles -----------------------------------------------------------------------------------
@@ -225,7 +229,7 @@ class Aws:
         """Every statement of a role's policies, those attached to it from outside too."""
         properties = self.template["Resources"][role]["Properties"]
         documents = [item["PolicyDocument"] for item in properties.get("Policies", [])]
-        name = self.source["Resources"][role]["Metadata"]["Cloud-Radar"]["ref"]
+        name = self.identity(role)["ref"]
         for kind in ("IAM::Policy", "IAM::ManagedPolicy", "IAM::RolePolicy"):
             for other in self.of_type(kind).values():
                 if name in [*other.get("Roles", []), other.get("RoleName")]:
@@ -349,14 +353,10 @@ class Aws:
     def secret(self, identity: str) -> str:
         """A secret's ARN from its ARN or name. Raises Denied, as AWS does for what is not there."""
         for logical in self.of_type("SecretsManager::Secret"):
-            arn = self.arn_of_secret(logical)
+            arn = self.arn(logical)
             if identity in (arn, arn.rpartition(":")[2], arn.rpartition(":")[2].rpartition("-")[0]):
                 return arn
         raise Denied(f"the stack has no secret {identity}")
-
-    def arn_of_secret(self, logical: str) -> str:
-        """What !Ref gives for a secret."""
-        return self.source["Resources"][logical]["Metadata"]["Cloud-Radar"]["ref"]
 
     def key_of_bucket(self, bucket: str) -> str | None:
         """The ARN of the key that a bucket encrypts with by default, if it has one of its own."""

@@ -103,9 +103,7 @@ def rehearse(tmp_path: Path, capfd):
 def put(played: play.Rehearsal, secret: str, value: dict[str, str]) -> None:
     """Sets a secret of the stack."""
     client = played.aws.client("secretsmanager")
-    client.put_secret_value(
-        SecretId=played.aws.arn_of_secret(secret), SecretString=json.dumps(value)
-    )
+    client.put_secret_value(SecretId=played.aws.arn(secret), SecretString=json.dumps(value))
 
 
 def encoded(secret: str) -> list[str]:
@@ -306,7 +304,7 @@ def test_a_placeholder_stops_qa(repository: Path, rehearse) -> None:
 def test_a_missing_secret_stops_qa(repository: Path, rehearse) -> None:
     def before(played) -> None:
         client = played.aws.client("secretsmanager")
-        secret = played.aws.arn_of_secret("QaSecret")
+        secret = played.aws.arn("QaSecret")
         client.delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)
 
     def look(played, execution) -> None:
@@ -338,7 +336,7 @@ def test_qa_cannot_read_prods_secret(repository: Path, rehearse) -> None:
     )
 
     def before(played) -> None:
-        (played.repository / "prods-arn").write_text(played.aws.arn_of_secret("ProdSecret"))
+        (played.repository / "prods-arn").write_text(played.aws.arn("ProdSecret"))
 
     def look(played, execution) -> None:
         text = said(execution, "QA")
@@ -346,7 +344,7 @@ def test_qa_cannot_read_prods_secret(repository: Path, rehearse) -> None:
         (denied,) = (call for call in played.aws.calls if not call.allowed)
         assert (denied.role, denied.resource) == (
             "QaBuildRole",
-            played.aws.arn_of_secret("ProdSecret"),
+            played.aws.arn("ProdSecret"),
         )
         assert in_prod(played) == []
 
