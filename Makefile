@@ -2,6 +2,7 @@
 SHELL := bash
 PYTHON ?= python3
 RUN := .venv/bin/python
+WHEEL := $(RUN) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir .venv/wheels
 
 .PHONY: help
 help:
@@ -14,12 +15,12 @@ help:
 	@echo "Setting up .venv, once ..."
 	@$(PYTHON) -m venv .venv
 	@$(RUN) -m pip install --quiet --disable-pip-version-check "$$(grep -o 'uv==[0-9.]*' pyproject.toml)"
-	@.venv/bin/uv pip install --quiet --python .venv --group dev
+	@.venv/bin/uv pip install --quiet --compile-bytecode --python .venv --group dev
 	@$(PYTHON) -m venv --without-pip .venv/checkov
 	@.venv/bin/uv pip install --quiet --python .venv/checkov --group checkov
-	@# pyspark is published as source only, 400 MB of it: made into a wheel once, not at every install.
-	@! command -v java >/dev/null || $(RUN) -m pip wheel --quiet --disable-pip-version-check --no-deps \
-	  --wheel-dir .venv/wheels "$$(grep -o 'pyspark\[pipelines\]==[0-9.]*' pyproject.toml)"
+	@# Published as source only, pyspark as 400 MB of it: made into wheels once, not at every install.
+	@$(WHEEL) "$$(grep -o 'git-remote-codecommit==[0-9.]*' '{{cookiecutter.__folder}}/pyproject.toml')"
+	@! command -v java >/dev/null || $(WHEEL) "$$(grep -o 'pyspark\[pipelines\]==[0-9.]*' pyproject.toml)"
 	@touch $@
 
 # What make rehearse plays.

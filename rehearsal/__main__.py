@@ -43,7 +43,7 @@ def main() -> int:
 
     def decide(execution: Execution, action: Action) -> Answer:
         screen.stop()
-        console.print(review(action))
+        console.print(review(screen.played, execution, action))
         if given.approve:
             answer = ("Approved", "approved with --approve")
         elif given.reject:

@@ -20,10 +20,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape
 
 import boto3
+import yaml
 from botocore.config import Config
 from cloud_radar.cf.unit import Template
 from moto.events.models import EventPattern
@@ -42,6 +44,7 @@ OPERATOR = {"AWS_ACCESS_KEY_ID": "AKIAREHEARSALPERSON", "AWS_SECRET_ACCESS_KEY":
 ARN = "arn:{partition}:{service}:{region}:{account}:"
 IDS: dict[str, tuple[str, str, dict[str, str]]] = {
     "IAM::Role": ("RoleName", "{name}", {"Arn": "arn:{partition}:iam::{account}:role/{name}"}),
+    "IAM::ManagedPolicy": ("ManagedPolicyName", "arn:{partition}:iam::{account}:policy/{name}", {}),
     "S3::Bucket": ("BucketName", "{name}", {"Arn": "arn:{partition}:s3:::{name}"}),
     "SNS::Topic": ("TopicName", ARN + "{name}", {"TopicName": "{name}"}),
     "Logs::LogGroup": ("LogGroupName", "{name}", {"Arn": ARN + "log-group:{name}:*"}),
@@ -59,10 +62,12 @@ IDS: dict[str, tuple[str, str, dict[str, str]]] = {
         },
     ),
 }
-# What the rehearsal makes itself before the rest, in this order, for others need the ARNs.
-MADE = [("KMS::Key",), ("SecretsManager::Secret", "CodeCommit::Repository")]
-# What moto's CloudFormation makes, from literal properties.
-BY_MOTO = ("IAM::Role", "S3::Bucket", "SNS::Topic", "Logs::LogGroup")
+# What is made before the stack is resolved as a whole, for the rest needs the ARNs; and after it.
+FIRST = {"KMS::Key": "key", "SecretsManager::Secret": "secret"}
+AFTER = {"CodeCommit::Repository": "repository", "S3::Bucket": "bucket", "Logs::LogGroup": "group"}
+
+
+Answer = tuple[int, str, str]  # status, content type, body
 
 
 class Denied(Exception):
@@ -90,8 +95,13 @@ class Aws:
         with contextlib.redirect_stdout(io.StringIO()):  # the library prints each template
             self.source = Template.from_yaml(stack).template
         self.calls: list[Call] = []
+        self.pull_requests: dict[str, str] = {}  # branch -> number, in the order of their opening
+        self.comments: list[dict[str, str]] = []  # on pull requests, each with its `role`
+        self.mails: list[str] = []  # what was published to the topics
         self.roles: dict[str, str] = {}  # access key -> logical ID
-        self.lock = threading.Lock()
+        # What others answer in the front: service_operation -> parameters -> JSON
+        self.answers: dict[str, Callable[[dict], dict]] = {}
+        self.lock, self.session = threading.Lock(), boto3.session.Session()
         self.moto = DomainDispatcherApplication(create_backend_app)
         self.server = make_server("127.0.0.1", 0, self.front, threaded=True)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
@@ -115,11 +125,18 @@ class Aws:
 
     def resolve(self) -> dict[str, Any]:
         """The stack with every intrinsic function resolved, by cloud-radar."""
+        quick = mock.patch.object(yaml, "FullLoader", yaml.CFullLoader)  # ten times as fast
         with contextlib.redirect_stdout(io.StringIO()):
             template = Template(self.source)
         template.AccountId, template.StackName = ACCOUNT, self.name
-        template.StackId = f"arn:aws:cloudformation:{self.region}:{ACCOUNT}:stack/{self.name}/1"
-        return template.render(self.parameters, region=self.region)
+        template.StackId = self.stack
+        with quick:
+            return without_no_value(template.render(self.parameters, region=self.region))
+
+    @property
+    def stack(self) -> str:
+        """The stack's ARN."""
+        return f"arn:aws:cloudformation:{self.region}:{ACCOUNT}:stack/{self.name}/1"
 
     def identify(self, logical: str, ref: str, attributes: dict[str, str]) -> None:
         """Tells cloud-radar a resource's physical identity."""
@@ -135,7 +152,8 @@ class Aws:
         # moto's backends belong to the process: an earlier account's are still there
         request = urllib.request.Request(f"{self.url}/moto-api/reset", method="POST")
         urllib.request.urlopen(request).close()
-        for logical, item in self.resolve()["Resources"].items():
+        resolved = self.resolve()
+        for logical, item in resolved["Resources"].items():
             kind, properties = item["Type"].removeprefix("AWS::"), item.get("Properties", {})
             prop, ref, attributes = IDS.get(kind, ("Name", "{name}", {}))
             name = properties.get(prop) or f"{self.name}-{logical}-{secrets.token_hex(6)}"
@@ -152,33 +170,15 @@ class Aws:
             ref = ref.format(**known)
             attributes.setdefault("Arn", ref)
             self.identify(logical, ref, attributes)
-        for kinds in MADE:
-            resolved = self.resolve()
-            for kind in kinds:
-                for logical, properties in self.of_type(kind, resolved).items():
-                    getattr(self, f"make_{kind.split('::')[1].lower()}")(logical, properties)
+        self.make(FIRST, resolved)
         self.template = self.resolve()
-        self.deploy()
+        self.make(AFTER, self.template)
 
-    def deploy(self) -> None:
-        """Creates the rest by moto's CloudFormation, so that stack and outputs are there to ask."""
-        resources: dict[str, Any] = {}
-        for logical, item in self.template["Resources"].items():
-            kind = item["Type"].removeprefix("AWS::")
-            if kind in BY_MOTO:
-                properties = dict(item["Properties"])
-                if kind in IDS:
-                    ref = self.identity(logical)["ref"]
-                    properties[IDS[kind][0]] = ref.rpartition(":")[2]
-                resources[logical] = {"Type": item["Type"], "Properties": properties}
-        outputs = {
-            key: {"Value": str(item["Value"])} for key, item in self.template["Outputs"].items()
-        }
-        self.client("cloudformation").create_stack(
-            StackName=self.name,
-            TemplateBody=json.dumps({"Resources": resources, "Outputs": outputs}),
-            Capabilities=["CAPABILITY_NAMED_IAM"],
-        )
+    def make(self, kinds: dict[str, str], template: dict[str, Any]) -> None:
+        """Makes a template's resources of these types in moto, each by the method make_<name>."""
+        for kind, name in kinds.items():
+            for logical, properties in self.of_type(kind, template).items():
+                getattr(self, f"make_{name}")(logical, properties)
 
     def make_key(self, logical: str, properties: dict[str, Any]) -> None:
         """AWS::KMS::Key"""
@@ -186,21 +186,68 @@ class Aws:
         self.identify(logical, made["KeyMetadata"]["KeyId"], {"Arn": made["KeyMetadata"]["Arn"]})
 
     def make_secret(self, logical: str, properties: dict[str, Any]) -> None:
-        """AWS::SecretsManager::Secret, its value generated as the template says."""
+        """AWS::SecretsManager::Secret, its value generated as the template says.
+
+        Without its key, whose ARN is not resolved yet: `decide` knows it from the template.
+        """
         how = properties.get("GenerateSecretString", {})
         value = json.loads(how.get("SecretStringTemplate", "{}"))
         value[how.get("GenerateStringKey", "value")] = secrets.token_urlsafe(24)
-        text = properties.get("SecretString", json.dumps(value))
         made = self.client("secretsmanager").create_secret(
             Name=properties.get("Name", f"{logical}-{secrets.token_hex(6)}"),
-            SecretString=text,
-            **({"KmsKeyId": properties["KmsKeyId"]} if "KmsKeyId" in properties else {}),
+            SecretString=properties.get("SecretString", json.dumps(value)),
         )
         self.identify(logical, made["ARN"], {"Id": made["ARN"]})
 
     def make_repository(self, logical: str, properties: dict[str, Any]) -> None:
         """AWS::CodeCommit::Repository; its commits are in the bare git repository."""
         self.client("codecommit").create_repository(repositoryName=properties["RepositoryName"])
+
+    def make_bucket(self, logical: str, properties: dict[str, Any]) -> None:
+        """AWS::S3::Bucket, with versions where it keeps them."""
+        name, s3 = self.identity(logical)["ref"], self.client("s3")
+        s3.create_bucket(Bucket=name)
+        if how := properties.get("VersioningConfiguration"):
+            s3.put_bucket_versioning(Bucket=name, VersioningConfiguration=how)
+
+    def make_group(self, logical: str, properties: dict[str, Any]) -> None:
+        """AWS::Logs::LogGroup"""
+        self.client("logs").create_log_group(logGroupName=self.identity(logical)["ref"])
+
+    def answer_cloudformation_describestacks(self, given: dict, role: str | None) -> Answer:
+        """https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html
+
+        moto's CloudFormation would import all of moto: two seconds for these two answers.
+        """
+        outputs = (
+            {"OutputKey": key, "OutputValue": item["Value"]}
+            for key, item in self.template["Outputs"].items()
+        )
+        stack = {"StackName": self.name, "StackStatus": "CREATE_COMPLETE", "Outputs": [*outputs]}
+        stack |= {"StackId": self.stack, "CreationTime": "2026-01-01T00:00:00Z"}
+        return self.answer_on_stack(given, "DescribeStacks", {"Stacks": [stack]})
+
+    def answer_cloudformation_liststackresources(self, given: dict, role: str | None) -> Answer:
+        """.../AWSCloudFormation/latest/APIReference/API_ListStackResources.html"""
+        found = [
+            {
+                "LogicalResourceId": logical,
+                "PhysicalResourceId": self.identity(logical)["ref"],
+                "ResourceType": item["Type"],
+                "ResourceStatus": "CREATE_COMPLETE",
+                "LastUpdatedTimestamp": "2026-01-01T00:00:00Z",
+            }
+            for logical, item in self.template["Resources"].items()
+        ]
+        return self.answer_on_stack(given, "ListStackResources", {"StackResourceSummaries": found})
+
+    def answer_on_stack(self, given: dict, operation: str, told: dict) -> Answer:
+        """What is told of the stack, as CloudFormation writes it; an error for another stack."""
+        if given.get("StackName", self.name) not in (self.name, self.stack):
+            why = f"Stack with id {given['StackName']} does not exist"
+            error = {"Error": {"Type": "Sender", "Code": "ValidationError", "Message": why}}
+            return 400, "text/xml", as_xml("ErrorResponse", error)
+        return 200, "text/xml", as_xml(f"{operation}Response", {f"{operation}Result": told})
 
     def of_type(self, kind: str, template: dict[str, Any] | None = None) -> dict[str, dict]:
         """Properties by logical ID of the stack's resources of a type such as `IAM::Role`."""
@@ -230,11 +277,14 @@ class Aws:
         properties = self.template["Resources"][role]["Properties"]
         documents = [item["PolicyDocument"] for item in properties.get("Policies", [])]
         name = self.identity(role)["ref"]
+        managed = set(properties.get("ManagedPolicyArns", []))
         for kind in ("IAM::Policy", "IAM::ManagedPolicy", "IAM::RolePolicy"):
-            for other in self.of_type(kind).values():
-                if name in [*other.get("Roles", []), other.get("RoleName")]:
+            for logical, other in self.of_type(kind).items():
+                arn = self.identity(logical)["ref"]
+                if arn in managed or name in [*other.get("Roles", []), other.get("RoleName")]:
                     documents.append(other["PolicyDocument"])
-        if properties.get("ManagedPolicyArns"):
+                managed.discard(arn)
+        if managed:
             raise NotImplementedError(f"{role}: the rehearsal does not know AWS's managed policies")
         for document in documents:
             yield from iam.as_list(document["Statement"])
@@ -276,15 +326,16 @@ class Aws:
     def client(self, service: str, credentials: dict[str, str] | None = None):
         """A boto3 client with the operator's or a role's credentials."""
         keys = credentials or OPERATOR
-        return boto3.session.Session().client(
-            service,
-            region_name=self.region,
-            endpoint_url=self.url,
-            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-            aws_session_token=keys.get("AWS_SESSION_TOKEN"),
-            config=Config(retries={"max_attempts": 1}, s3={"addressing_style": "path"}),
-        )
+        with self.lock:  # one session for all: it keeps what it has read of the services
+            return self.session.client(
+                service,
+                region_name=self.region,
+                endpoint_url=self.url,
+                aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+                aws_session_token=keys.get("AWS_SESSION_TOKEN"),
+                config=Config(retries={"max_attempts": 1}, s3={"addressing_style": "path"}),
+            )
 
     # ---- The front before moto -------------------------------------------------------------------
 
@@ -305,6 +356,14 @@ class Aws:
             own = getattr(self, f"answer_{service}_{operation}".lower(), None)
             if own:
                 return _answer(start, *own(given, role))
+            if other := self.answers.get(f"{service}_{operation}".lower()):
+                try:
+                    told = json.dumps(other(given))
+                except (LookupError, ValueError) as error:
+                    code, _, why = str(error).partition(":")
+                    named = code if code.endswith("Exception") else "ValidationException"
+                    return _refuse(service, start, named, why or str(error))
+                return _answer(start, 200, "application/x-amz-json-1.1", told)
         except Denied as denied:
             code = "AccessDenied" if service in ("s3", "sts", "sns") else "AccessDeniedException"
             return _refuse(service, start, code, str(denied))
@@ -337,6 +396,9 @@ class Aws:
         if key:
             how = "kms:GenerateDataKey" if operation.startswith("Put") else "kms:Decrypt"
             self.require(role, how, key)
+        if (service, operation) == ("sns", "Publish") and (key := self.key_of_topic(resource)):
+            for how in ("kms:GenerateDataKey", "kms:Decrypt"):  # both, of who publishes
+                self.require(role, how, key)
 
     def resource(self, service: str, given: dict) -> str:
         """The ARN that a call of the other services is about, `*` where it has none."""
@@ -344,7 +406,7 @@ class Aws:
         if "logGroupName" in given:
             stream = given.get("logStreamName", "")
             return f"{prefix}log-group:{given['logGroupName']}:log-stream:{stream}"
-        named = {"repositoryName": "", "projectName": "project/", "name": ""}
+        named = {"repositoryName": "", "projectName": "project/", "pipelineName": "", "name": ""}
         for parameter, kind in named.items():
             if parameter in given:
                 return f"{prefix}{kind}{given[parameter]}"
@@ -364,6 +426,46 @@ class Aws:
         for rule in rules.get("BucketEncryption", {}).get("ServerSideEncryptionConfiguration", []):
             return rule["ServerSideEncryptionByDefault"].get("KMSMasterKeyID")
         return None
+
+    def key_of_topic(self, topic: str) -> str | None:
+        """The ARN of the key that a topic of the stack is encrypted with, if it is."""
+        properties = self.of_type("SNS::Topic")[self.logical("SNS::Topic", topic)]
+        return properties.get("KmsMasterKeyId")
+
+    def answer_sns_publish(self, given: dict, role: str | None) -> Answer:
+        """https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""
+        self.logical("SNS::Topic", given["TopicArn"])
+        self.mails.append("\n\n".join(filter(None, [given.get("Subject"), given["Message"]])))
+        xml = (
+            '<PublishResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><PublishResult>'
+            f"<MessageId>{uuid.uuid4()}</MessageId></PublishResult></PublishResponse>"
+        )
+        return 200, "text/xml", xml
+
+    def answer_codecommit_postcommentforpullrequest(self, given: dict, role: str | None) -> Answer:
+        """https://docs.aws.amazon.com/codecommit/latest/APIReference/API_PostCommentForPullRequest.html"""
+        kind = "application/x-amz-json-1.1"
+        before, after = given["beforeCommitId"], given["afterCommitId"]
+        known = ["git", "--git-dir", str(self.repository), "cat-file", "-e"]
+        wrong = {
+            "PullRequestDoesNotExist": given["pullRequestId"] not in self.pull_requests.values(),
+            "CommentContentRequired": not given["content"].strip(),
+            "CommentContentSizeLimitExceeded": len(given["content"]) > 10_240,
+            "BeforeCommitIdAndAfterCommitIdAreSame": before == after,
+            "CommitDoesNotExist": any(
+                subprocess.run([*known, f"{one}^{{commit}}"], capture_output=True).returncode
+                for one in (before, after)
+            ),
+        }
+        for name in (name for name, found in wrong.items() if found):
+            error = {"__type": f"{name}Exception", "message": f"refused: {name}"}
+            return 400, kind, json.dumps(error)
+        self.comments.append({**given, "role": role or ""})
+        comment = {"commentId": str(uuid.uuid4()), "content": given["content"], "deleted": False}
+        comment |= {"authorArn": self.arn(role) if role else "operator"}
+        told = {name: value for name, value in given.items() if name.endswith("Id")}
+        told |= {"repositoryName": given["repositoryName"], "comment": comment}
+        return 200, kind, json.dumps(told)
 
     def answer_codecommit_getcommit(self, given: dict, role: str | None) -> tuple[int, str, str]:
         """https://docs.aws.amazon.com/codecommit/latest/APIReference/API_GetCommit.html"""
@@ -434,6 +536,15 @@ class Aws:
         return hit
 
 
+def without_no_value(node: Any) -> Any:
+    """A template without the empty words that cloud-radar leaves in lists for AWS::NoValue."""
+    if isinstance(node, dict):
+        return {key: without_no_value(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [without_no_value(value) for value in node if value != ""]
+    return node
+
+
 def transform(transformer: dict[str, Any], event: dict[str, Any]) -> Any:
     """What an input transformer makes of an event, by moto's own parser.
 
@@ -461,6 +572,17 @@ def read_call(environ: dict[str, Any], service: str) -> tuple[str, dict[str, Any
         return target.rpartition(".")[2], json.loads(body or b"{}")
     given = {name: values[0] for name, values in parse_qs(body.decode()).items()}
     return given.get("Action", ""), given
+
+
+def as_xml(name: str, value: Any) -> str:
+    """An element of AWS's query protocol: a list is a sequence of <member>."""
+    if isinstance(value, dict):
+        inner = "".join(as_xml(key, item) for key, item in value.items())
+    elif isinstance(value, list):
+        inner = "".join(as_xml("member", item) for item in value)
+    else:
+        inner = escape(str(value))
+    return f"<{name}>{inner}</{name}>"
 
 
 def _answer(start: Callable, status: int, kind: str, text: str) -> list[bytes]:

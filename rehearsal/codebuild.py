@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 import zipfile
@@ -24,17 +25,50 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import botocore.session
 import yaml
 from botocore.exceptions import ClientError
+from botocore.validate import ParamValidator
+from filelock import FileLock
 
 from rehearsal.aws import ACCOUNT, Aws, Denied
+from rehearsal.codebuild_api import answers
 
 BIN = Path(sys.prefix, "bin")
 SYSTEM = ["/usr/bin", "/bin"]
 TOOLS = ("git", "make", "curl", "unzip", "java")  # what the image has, wherever it is here
 PHASES = ("install", "pre_build", "build", "post_build")
 REPORTING = ("CreateReportGroup", "CreateReport", "UpdateReport", "BatchPutTestCases")
+STARTED_WITH = {"environmentVariablesOverride", "sourceVersion"}  # what StartBuild may say here
 REGISTRY = re.compile(r"(PIP|UV)_\w+|SSL_CERT_DIR|LANG|LC_ALL|TZ")  # kept of the host's environment
+
+
+IMAGE = Path(sys.prefix, "image")  # made by the first build, copied by all
+BYTECODE = Path(sys.prefix, "bytecode")
+
+
+def link(source: str, target: str) -> None:
+    """Makes a file the same as another, as uv does: no copy where one file can have two names."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def shared_bytecode(folder: Path, **environments: Path) -> dict[str, str]:
+    """Lets Python keep what it compiles, for the next build's environments of these names.
+
+    Python looks for bytecode by the path of its source, below a prefix in `folder`; links lead from
+    there to BYTECODE. It takes none that was made of another source, by time and size.
+    """
+    prefix = folder / "bytecode"
+    environments |= {"stdlib": Path(sysconfig.get_path("stdlib")), "tools": Path(sys.prefix)}
+    for name, place in environments.items():
+        (BYTECODE / name).mkdir(parents=True, exist_ok=True)
+        at = prefix / place.relative_to("/")
+        at.parent.mkdir(parents=True, exist_ok=True)
+        at.symlink_to(BYTECODE / name)
+    return {"PYTHONPYCACHEPREFIX": str(prefix)}
 
 
 class Failed(Exception):
@@ -75,6 +109,7 @@ class Build:
     reports: list[Report] = field(default_factory=list)
     artifacts: dict[str, str] = field(default_factory=dict)  # artifact's name -> key in the bucket
     stop: Callable[[], None] = lambda: None
+    started: float = field(default_factory=time.time)
 
     @property
     def failure(self) -> str:
@@ -147,6 +182,7 @@ class CodeBuild:
         self.watch: Callable[[Build], None] = lambda build: None
         self.tell: Callable[[Build, str], None] = lambda build, line: None
         self.builds: list[Build] = []
+        aws.answers |= answers(self)
 
     def run(
         self,
@@ -156,10 +192,14 @@ class CodeBuild:
         outputs: dict[str, tuple[str, str]],
         initiator: str,
         begun: Callable[[Build], None] = lambda build: None,
+        version: str = "",
+        spec: str = "",
     ) -> Build:
         """Runs a project's build to its end and returns it, failed or not.
 
         `inputs` and `outputs` are bucket and key by artifact name; the first input is the source.
+        A project whose source is a repository takes its commit `version`; `spec` is a buildspec in
+        place of the project's.
         """
         project = self.aws.of_type("CodeBuild::Project")[logical]
         name = self.aws.arn(logical).rpartition("/")[2]
@@ -171,8 +211,36 @@ class CodeBuild:
         self.builds.append(build)
         begun(build)
         started = _Running(self, build, project, folder)
+        started.version = version or project.get("SourceVersion", "")
+        started.named = spec or project["Source"].get("BuildSpec", "buildspec.yml")
         started.go(logical, variables, inputs, outputs, initiator, number)
         return build
+
+    def start(self, target: dict[str, Any]) -> Build:
+        """Runs the build that a rule's target names, as EventBridge starts it: with its role.
+
+        https://docs.aws.amazon.com/codebuild/latest/APIReference/API_StartBuild.html
+        Raises Denied, and ValueError for an input that StartBuild would not take.
+        """
+        logical = self.aws.logical("CodeBuild::Project", target["Arn"])
+        role = self.aws.logical("IAM::Role", target["RoleArn"])
+        self.aws.assume(role, "events.amazonaws.com", self.aws.arn(target["Rule"]))
+        self.aws.require(role, "codebuild:StartBuild", target["Arn"])
+        given = target["Input"]
+        given = json.loads(given) if isinstance(given, str) else given
+        given = {} if "detail-type" in given else given  # of an event itself it takes nothing
+        model = botocore.session.get_session().get_service_model("codebuild")
+        shape = model.operation_model("StartBuild").input_shape
+        report = ParamValidator().validate({"projectName": logical, **given}, shape)
+        if report.has_errors() or set(given) - set(shape.members):
+            raise ValueError(f"{target['Rule']}: StartBuild: {report.generate_report()} {given}")
+        if unknown := set(given) - STARTED_WITH:
+            raise NotImplementedError(f"{target['Rule']}: no {sorted(unknown)} in a rehearsal")
+        variables = given.get("environmentVariablesOverride", [])
+        initiator = f"rule/{self.aws.arn(target['Rule']).rpartition('/')[2]}"
+        return self.run(
+            logical, variables, {}, {}, initiator, version=given.get("sourceVersion", "")
+        )
 
 
 class _Running:
@@ -182,6 +250,7 @@ class _Running:
         self.service, self.aws, self.build = service, service.aws, build
         self.project, self.folder, self.source = project, folder, folder / "src"
         self.secrets: set[str] = set()
+        self.version = self.named = ""
         self.further: dict[str, str] = {}
         self.shell: Shell | None = None
         self.stopped = False
@@ -231,6 +300,11 @@ class _Running:
 
         def download() -> None:
             self.keys = self.aws.assume(self.build.role, "codebuild.amazonaws.com", arn)
+            source = self.project["Source"]["Type"]
+            if source not in ("CODEPIPELINE", "CODECOMMIT", "NO_SOURCE"):
+                raise NotImplementedError(f"the rehearsal does not know the source {source}")
+            if source == "CODECOMMIT":
+                self.clone(self.project["Source"]["Location"])
             self.fetch(inputs)
             self.read_spec()
             env.update(self.environment(variables, initiator, number, arn))
@@ -246,9 +320,10 @@ class _Running:
         reached = any(phase.name == "BUILD" for phase in self.build.phases)
         if reached and not self.stopped:
             good = self.phase("UPLOAD_ARTIFACTS", lambda: self.upload(outputs)) and good
-        self.build.status = "STOPPED" if self.stopped else "SUCCEEDED" if good else "FAILED"
         self.log.close()
-        self.ship_log()
+        self.ship_log()  # before the end is known, for whoever follows it reads it to its end
+        if self.build.status == "IN_PROGRESS":
+            self.build.status = "STOPPED" if self.stopped else "SUCCEEDED" if good else "FAILED"
         self.service.watch(self.build)
 
     def fetch(self, inputs: dict[str, tuple[str, str]]) -> None:
@@ -264,10 +339,31 @@ class _Running:
                     if mode := entry.external_attr >> 16 & 0o777:
                         path.chmod(mode)
 
+    def clone(self, location: str) -> None:
+        """Clones the repository at the commit or branch `version`, with the build's role."""
+        repository = self.aws.logical("CodeCommit::Repository", location)
+        self.aws.require(self.build.role, "codecommit:GitPull", self.aws.arn(repository))
+        version = self.version or "HEAD"
+        for command in (
+            ["git", "clone", "--quiet", "--no-local", "--no-checkout", self.aws.repository, "."],
+            ["git", "checkout", "--quiet", version, "--"],
+            # What the build itself pulls or pushes needs AWS's address, and a credential.
+            ["git", "remote", "set-url", "origin", location],
+        ):
+            done = subprocess.run(command, cwd=self.source, capture_output=True, text=True)
+            if done.returncode:
+                raise Failed(f"CLIENT_ERROR: {done.stderr.strip()} for source version {version}")
+        head = ["git", "rev-parse", "HEAD"]
+        commit = subprocess.run(head, cwd=self.source, capture_output=True, text=True, check=True)
+        self.further |= {
+            "CODEBUILD_RESOLVED_SOURCE_VERSION": commit.stdout.strip(),
+            "CODEBUILD_SOURCE_REPO_URL": location,
+            "CODEBUILD_SOURCE_VERSION": version,
+        }
+
     def read_spec(self) -> None:
         """Reads the buildspec that the project names, or holds itself."""
-        named = self.project["Source"].get("BuildSpec", "buildspec.yml")
-        text = named
+        named = text = self.named
         if "\n" not in named:
             path = self.source / named
             if not path.is_file():
@@ -296,7 +392,7 @@ class _Running:
             "TMPDIR": str(self.folder / "tmp"),
             "BIN_DIR": str(self.folder / "image/bin"),
             "CODEBUILD_BUILD_ID": self.build.id,
-            "CODEBUILD_BUILD_ARN": arn.replace(":project/", ":build/"),
+            "CODEBUILD_BUILD_ARN": f"{arn.partition(':project/')[0]}:build/{self.build.id}",
             "CODEBUILD_BUILD_NUMBER": str(number),
             "CODEBUILD_BUILD_SUCCEEDING": "1",
             "CODEBUILD_INITIATOR": initiator,
@@ -305,6 +401,8 @@ class _Running:
             "AWS_ACCOUNT_ID": ACCOUNT,
         }
         env |= self.aws.environment(self.keys) | self.further | self.service.extra
+        venvs = {"image": self.folder / "image", "project": self.source / ".venv"}
+        env |= shared_bytecode(self.folder, **venvs)
         env |= {key: str(value) for key, value in spec.get("variables", {}).items()}
         given += [
             {"name": key, "value": value, "type": "SECRETS_MANAGER"}
@@ -344,8 +442,13 @@ class _Running:
     def image(self) -> None:
         """What the build image has: a Python of its own with pip, the AWS client, a few tools."""
         image = self.folder / "image"
-        make = [BIN / "uv", "venv", "--quiet", "--seed", "--python", sys.executable, image]
-        subprocess.run(make, check=True, capture_output=True, text=True)
+        with FileLock(f"{IMAGE}.lock"):
+            if not IMAGE.is_dir():
+                part = IMAGE.with_suffix(".part")
+                venv = [BIN / "uv", "venv", "--quiet", "--clear", "--relocatable", "--seed"]
+                subprocess.run([*venv, "--python", sys.executable, part], check=True)
+                part.rename(IMAGE)
+        shutil.copytree(IMAGE, image, symlinks=True, copy_function=link)
         (image / "bin/aws").symlink_to(BIN / "aws")
         for tool in TOOLS:
             found = shutil.which(tool)
@@ -386,20 +489,21 @@ class _Running:
 
     def commands(self, name: str, phase: dict[str, Any]) -> None:
         """Runs the commands of a phase, then its `finally`, whatever came of them."""
-        try:
-            for command in phase.get("commands", []):
-                self.say(f"[{name}] Running command {command.strip()}")
-                code = self.shell.run(command)
-                if code:
-                    first = command.strip().splitlines()[0]
-                    raise Failed(
-                        f"COMMAND_EXECUTION_ERROR: Error while executing command: {first}."
-                        f" Reason: exit status {code}"
-                    )
-        finally:
-            for command in phase.get("finally", []):
-                self.say(f"[{name}] Running finally command {command.strip()}")
-                self.shell.run(command)
+        ran = (self.execute(f"[{name}] Running", one) for one in phase.get("commands", []))
+        wrong = next(filter(None, ran), "")  # the first failure is the last command
+        for one in phase.get("finally", []):
+            failed = self.execute(f"[{name}] Running finally", one)
+            wrong = wrong or failed
+        if wrong:
+            raise Failed(wrong)
+
+    def execute(self, announced: str, command: str) -> str:
+        """Runs a command; returns how it failed, if it did."""
+        self.say(f"{announced} command {command.strip()}")
+        code = self.shell.run(command)
+        first = command.strip().splitlines()[0]
+        told = f"COMMAND_EXECUTION_ERROR: Error while executing command: {first}."
+        return f"{told} Reason: exit status {code}" if code else ""
 
     def export(self, env: dict[str, str]) -> None:
         """Reads the exported variables from the shell, where it is still there."""

@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 
 from rehearsal.aws import Aws, Denied
 from rehearsal.codebuild import Build, CodeBuild
+from rehearsal.codepipeline_api import answers
 
 SOURCE_RIGHTS = ("GetBranch", "GetCommit", "UploadArchive", "GetUploadArchiveStatus")
 
@@ -28,16 +29,25 @@ class ActionFailed(Exception):
 
 @dataclass
 class Action:
-    """An action of an execution; `text` and `link` are what a reviewer is shown."""
+    """An action of an execution; `text` and `link` are what a reviewer is shown.
+
+    `inputs` and `outputs` are bucket and key by artifact; `started` is a time in seconds.
+    """
 
     name: str
     kind: str
     status: str = ""
     message: str = ""
+    started: float = 0.0
     seconds: float = 0.0
     build: Build | None = None
     text: str = ""
     link: str = ""
+    token: str = ""
+    answer: "Answer | None" = None
+    configuration: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, tuple[str, str]] = field(default_factory=dict)
+    outputs: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -51,12 +61,17 @@ class Stage:
 
 @dataclass
 class Execution:
-    """One run of the pipeline: its commit, stages, and the artifacts and variables so far."""
+    """One run of the pipeline: its commit, stages, and the artifacts and variables so far.
+
+    `rolls_back_to` is the execution whose artifacts and variables a rollback replays.
+    """
 
     id: str
     commit: str
     stages: list[Stage]
     status: str = "InProgress"
+    started: float = field(default_factory=time.time)
+    rolls_back_to: "Execution | None" = None
     artifacts: dict[str, tuple[str, str]] = field(default_factory=dict)
     variables: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -103,7 +118,10 @@ class Gate:
 
 
 class CodePipeline:
-    """A stack's pipeline. `decide(action)` answers an approval, `watch()` is called at each change.
+    """A stack's pipeline.
+
+    `watch()` is called at each change; `decide(execution, action)` answers an approval, and leaves
+    it to the API's PutApprovalResult where it returns None.
 
     `mails` are the messages that went to the topic's subscribers.
     """
@@ -115,11 +133,14 @@ class CodePipeline:
         self.role = aws.logical("IAM::Role", self.pipeline["RoleArn"])
         self.executions: list[Execution] = []
         self.mails: list[Any] = []
-        self.decide: Callable[[Execution, Action], Answer] = lambda *_: (
+        self.decide: Callable[[Execution, Action], Answer | None] = lambda *_: (
             "Expired",
             "nobody answered",
         )
         self.watch: Callable[[], None] = lambda: None
+        self.answered = threading.Condition()
+        self.threads: list[threading.Thread] = []  # executions that an operator's call has started
+        aws.answers |= answers(self)
         self.gates = {stage["Name"]: Gate() for stage in self.pipeline["Stages"]}
 
     @property
@@ -158,17 +179,40 @@ class CodePipeline:
         """Runs an execution to its end, through the doors of its stages."""
         commits = [one["revisionValue"] for one in revisions if one["revisionType"] == "COMMIT_ID"]
         commit = commits[0] if commits else self.git("rev-parse", branch).strip()
-        stages = [
-            Stage(told["Name"], [Action(a["Name"], kind(a)) for a in told["Actions"]])
-            for told in self.pipeline["Stages"]
-        ]
-        execution = Execution(str(uuid.uuid4()), commit, stages)
+        execution = Execution(str(uuid.uuid4()), commit, [])
         execution.variables["codepipeline"] = {"PipelineExecutionId": execution.id}
         execution.variables["variables"] = {
             one["Name"]: one.get("DefaultValue", "") for one in self.pipeline.get("Variables", [])
         }
+        return self.walk(execution, self.pipeline["Stages"])
+
+    def rollback(self, stage: str, target: Execution) -> Execution:
+        """Runs one stage again with the artifacts and variables of an execution that passed it.
+
+        https://docs.aws.amazon.com/codepipeline/latest/userguide/stage-rollback.html
+        Raises ValueError where AWS would refuse.
+        """
+        self.check_rollback(stage, target)
+        execution = Execution(str(uuid.uuid4()), target.commit, [], rolls_back_to=target)
+        execution.artifacts |= target.artifacts
+        execution.variables |= target.variables
+        told = [one for one in self.pipeline["Stages"] if one["Name"] == stage]
+        return self.walk(execution, told)
+
+    def check_rollback(self, stage: str, target: Execution) -> None:
+        """Raises ValueError for an execution that was a rollback or did not pass the stage."""
+        passed = [one.name for one in target.stages if one.status == "Succeeded"]
+        if stage not in passed or target.rolls_back_to:
+            raise ValueError(f"{target.id} is no execution that {stage} can be rolled back to")
+
+    def walk(self, execution: Execution, declared: list[dict[str, Any]]) -> Execution:
+        """Runs the declared stages, each when its door opens."""
+        execution.stages = [
+            Stage(told["Name"], [Action(a["Name"], kind(a)) for a in told["Actions"]])
+            for told in declared
+        ]
         self.executions.append(execution)
-        for stage, told in zip(stages, self.pipeline["Stages"], strict=True):
+        for stage, told in zip(execution.stages, declared, strict=True):
             if not self.gates[stage.name].enter(execution):
                 execution.status = "Superseded"
                 break
@@ -183,6 +227,15 @@ class CodePipeline:
             execution.status = "Succeeded"
         self.watch()
         return execution
+
+    def behind(self, work: Callable[[], Execution]) -> dict[str, str]:
+        """Does it in a thread, one of `threads`; answers with the new execution's ID."""
+        before = len(self.executions)
+        self.threads.append(threading.Thread(target=work))
+        self.threads[-1].start()
+        while len(self.executions) == before and self.threads[-1].is_alive():
+            time.sleep(0.01)
+        return {"pipelineExecutionId": self.executions[-1].id}
 
     def run_stage(self, execution: Execution, stage: Stage, told: dict[str, Any]) -> None:
         """Runs a stage's actions by their order; those after a failure do not run."""
@@ -216,9 +269,10 @@ class CodePipeline:
         category, _, provider = action.kind.partition(" ")
         detail |= {"action": action.name, "state": "STARTED"}
         detail["type"] = {"owner": "AWS", "category": category, "provider": provider}
-        action.status, started = "InProgress", time.monotonic()
+        action.status, action.started, started = "InProgress", time.time(), time.monotonic()
         try:
             configuration = self.substitute(execution, how.get("Configuration", {}))
+            action.configuration = configuration
             action.text = str(configuration.get("CustomData", ""))
             action.link = str(configuration.get("ExternalEntityLink", ""))
             self.event("CodePipeline Action Execution State Change", detail)
@@ -245,7 +299,7 @@ class CodePipeline:
         keys = self.aws.assume(self.role, "codepipeline.amazonaws.com", self.arn)
         name, (bucket, key) = output
         self.aws.client("s3", keys).put_object(Bucket=bucket, Key=key, Body=archive.stdout)
-        execution.artifacts[name] = (bucket, key)
+        execution.artifacts[name] = action.outputs[name] = (bucket, key)
         namespace = {
             "CommitId": execution.commit,
             "CommitMessage": self.git("show", "-s", "--format=%B", execution.commit).strip(),
@@ -267,6 +321,7 @@ class CodePipeline:
             names.sort(key=lambda name: name != primary)
         inputs = {name: execution.artifacts[name] for name in names}
         outputs = self.place(how, execution)
+        action.inputs = inputs
         initiator = f"codepipeline/{self.name}"
 
         def begun(build: Build) -> None:
@@ -276,6 +331,7 @@ class CodePipeline:
         if action.build.status != "SUCCEEDED":
             raise ActionFailed(action.build.failure or action.build.status)
         execution.artifacts |= outputs
+        action.outputs = outputs
         execution.variables[how.get("Namespace", "")] = action.build.exported
 
     def run_approval(self, execution, stage, action, how, configuration) -> None:
@@ -286,10 +342,31 @@ class CodePipeline:
         if topic := configuration.get("NotificationArn"):
             self.aws.require(self.role, "sns:Publish", topic)
             self.mails.append(action.text)
-        answer, reason = self.decide(execution, action)
-        action.message = reason
+        action.token, action.answer = str(uuid.uuid4()), None
+        answer, reason = self.decide(execution, action) or self.wait_for_answer(action)
+        action.token, action.message = "", reason
         if answer != "Approved":
             raise ActionFailed(f"{answer}: {reason}")
+
+    def wait_for_answer(self, action: Action) -> Answer:
+        """What an operator answers through the API."""
+        with self.answered:
+            self.answered.wait_for(lambda: action.answer)
+            return action.answer
+
+    def put_answer(self, stage: str, name: str, token: str, answer: Answer) -> None:
+        """Answers the approval that waits. Raises ValueError where another has, or none waits."""
+        with self.answered:
+            for execution in self.executions:
+                for one in execution.stages:
+                    for action in one.actions:
+                        if (one.name, action.name, action.token) == (stage, name, token):
+                            if action.answer:
+                                raise ValueError("ApprovalAlreadyCompletedException")
+                            action.answer = answer
+                            self.answered.notify_all()
+                            return
+        raise ValueError("InvalidApprovalTokenException")
 
     # ---- What the actions share ------------------------------------------------------------------
 

@@ -14,13 +14,12 @@ import shlex
 import shutil
 import sys
 import time
-import uuid
 from collections import Counter
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from rehearsal.bundle import VERSION, Bundle, Invalid, is_notebook, user_id
+from rehearsal.bundle import VERSION, Bundle, Invalid, is_notebook, resource_class, user_id
 from rehearsal.workspace import Deployment, Refused, Unreachable, Workspace, fault, sign_in
 
 CASCADE = (
@@ -136,7 +135,9 @@ class Client:
         sys.stdout.write(file.read_text(encoding="utf-8"))
 
     def workspace_export_dir(self, source: str, target: str) -> None:
-        """databricks workspace export-dir SOURCE TARGET [--overwrite]"""
+        """databricks workspace export-dir SOURCE TARGET --overwrite"""
+        if not self.options.overwrite:
+            raise Unknown("workspace export-dir without --overwrite")
         self.connect()
         print(f"Exporting files from {source}")
         folder = self.workspace.file(source)
@@ -144,19 +145,10 @@ class Client:
             raise Failed(f"file does not exist: {source}")
         for file in sorted(f for f in folder.rglob("*") if f.is_file()):
             to, path = Path(target, file.relative_to(folder)), self.status(file)["path"]
-            if to.exists() and not self.options.overwrite:
-                print(f"{Path(path).name} -> {to} (skipped; already exists)")
-                continue
             to.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, to)
             print(f"{path} -> {to}")
         print("Export complete")
-
-    def workspace_mkdirs(self, path: str) -> None:
-        """databricks workspace mkdirs PATH"""
-        self.connect()
-        self.workspace.file(path).mkdir(parents=True, exist_ok=True)
-        self.workspace.record("workspace mkdirs", path)
 
     def workspace_delete(self, path: str) -> None:
         """databricks workspace delete PATH [--recursive]"""
@@ -403,25 +395,9 @@ class Client:
             hint = "Did you forget to run 'databricks bundle deploy'?"
             raise Invalid(f"resource not found or not yet deployed. {hint}")
         self.compute = Compute(self.home.parent, self.workspace.files)
-        if kind == "jobs":
-            self.run_job(at, settings, dict(pair.split("=", 1) for pair in pairs))
-        elif kind == "pipelines":
-            self.run_pipeline(at, settings)
-        else:
+        if kind != "jobs":
             raise Unknown(f"bundle run of {kind}")
-
-    def run_pipeline(self, at: str, settings: dict) -> None:
-        """Updates a pipeline."""
-        update = str(uuid.uuid4())
-        say(f"Update URL: {self.host}/#joblist/pipelines/{at}/updates/{update}\n")
-        outcome = self.compute.pipeline(settings)
-        self.workspace.record("bundle run", f"{settings['name']}: {outcome.ok}")
-        if not outcome.ok:
-            raise Failed(f"update failed\n{outcome.error}")
-        if self.json:
-            show({"update_id": update})
-        else:
-            print(f"Update ID: {update}")
+        self.run_job(at, settings, dict(pair.split("=", 1) for pair in pairs))
 
     def run_job(self, at: str, job: dict, given: dict[str, str]) -> None:
         """Runs a job's tasks, each after those that it depends on."""
@@ -526,13 +502,12 @@ COMMANDS = {  # how many arguments a command takes, and which options
     "workspace get-status": (1, {"output"}),
     "workspace export": (1, set()),
     "workspace export-dir": (2, {"overwrite"}),
-    "workspace mkdirs": (1, set()),
     "workspace delete": (1, {"recursive"}),
     "bundle validate": (0, BUNDLE | {"output", "strict"}),
     "bundle summary": (0, BUNDLE | {"output"}),
     "bundle plan": (0, BUNDLE | {"output"}),
-    "bundle deploy": (0, BUNDLE | {"plan", "auto_approve", "force_lock"}),  # there are no locks
-    "bundle destroy": (0, BUNDLE | {"auto_approve", "force_lock"}),
+    "bundle deploy": (0, BUNDLE | {"plan", "auto_approve"}),
+    "bundle destroy": (0, BUNDLE | {"auto_approve"}),
     "bundle run": (1, BUNDLE | {"output", "params"}),
 }
 
@@ -555,7 +530,7 @@ def parse(arguments: list[str]) -> tuple[str, list[str], argparse.Namespace]:
     parser.add_argument("--var", action="append", default=[])
     parser.add_argument("--params", action="append", default=[])
     parser.add_argument("-v", "--version", action="store_true")
-    for name in ("strict", "auto-approve", "force-lock", "overwrite", "recursive"):
+    for name in ("strict", "auto-approve", "overwrite", "recursive"):
         parser.add_argument(f"--{name}", action="store_true")
     options = parser.parse_intermixed_args(arguments)
     words = options.words or (["version"] if options.version else [])
@@ -569,14 +544,22 @@ def parse(arguments: list[str]) -> tuple[str, list[str], argparse.Namespace]:
     raise Unknown("no such command, or other arguments")
 
 
-def main(arguments: list[str], home: Path) -> int:
+def warm_up() -> None:
+    """Imports what most commands need, for all of them at once (see warm.py)."""
+    import rehearsal.spark  # noqa: F401
+
+    for kind in ("jobs", "pipelines", "schemas", "volumes"):
+        resource_class(kind)
+
+
+def main(arguments: list[str], home: str | Path) -> int:
     """Runs one command on the workspaces in home, and returns the real client's exit code.
 
     What it does not know ends with 1 and says so; it never pretends.
     """
     try:
         command, rest, options = parse(arguments)
-        getattr(Client(home, options), re.sub("[ -]", "_", command))(*rest)
+        getattr(Client(Path(home), options), re.sub("[ -]", "_", command))(*rest)
     except (Unknown, NotImplementedError) as unknown:
         shown = shlex.join(arguments)
         for name in ("DATABRICKS_TOKEN", "DATABRICKS_CLIENT_SECRET"):

@@ -15,11 +15,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-from rehearsal import spark, workspace
+from rehearsal import spark, warm, workspace
 from rehearsal.aws import Aws
-from rehearsal.codebuild import CodeBuild
+from rehearsal.codebuild import Build, CodeBuild, shared_bytecode
 from rehearsal.codepipeline import CodePipeline, Execution
 from rehearsal.network import Network, json_answer, releases
 
@@ -27,12 +28,12 @@ ROOT = Path(__file__).parent.parent
 WHEELS = Path(sys.prefix, "wheels")  # what would be built from source at every install
 RELEASES = "https://github.com/databricks/cli/releases/download"  # unless tools.env says otherwise
 CLIENT = """\
-#!{python}
+#!{python} -IS
+import os
 import sys
-from pathlib import Path
 sys.path.insert(0, {root!r})
-from rehearsal import databricks
-sys.exit(databricks.main(sys.argv[1:], home=Path({home!r})))
+from rehearsal.warm import call
+sys.exit(call({address!r}, sys.argv[1:], os.getcwd(), dict(os.environ)))
 """
 
 
@@ -44,7 +45,8 @@ class Unplayable(Exception):
 class Rehearsal:
     """Everything that is made for one rehearsal below `home`; `opened` makes and ends it.
 
-    `secrets` are the canaries that must never be seen outside of Secrets Manager.
+    `operator` is the environment of the person at the terminal, `secrets` are the canaries that
+    must never be seen outside of Secrets Manager.
     """
 
     home: Path
@@ -54,6 +56,7 @@ class Rehearsal:
     codebuild: CodeBuild
     pipeline: CodePipeline
     branch: str
+    operator: dict[str, str]
     secrets: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     canary: str = field(default_factory=lambda: f"dapi{secrets.token_hex(16)}")
@@ -84,9 +87,7 @@ class Rehearsal:
 
     def make(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess:
         """Runs the repository's `make` as its operator would, against this account."""
-        env = {key: value for key, value in os.environ.items() if not foreign(key)}
-        env |= self.aws.environment() | cached()
-        env["PATH"] = f"{Path(sys.prefix, 'bin')}{os.pathsep}{env['PATH']}"
+        env = self.operator | self.aws.environment()
         named = [f"STACK={self.aws.name}", f"REGION={self.aws.region}"]
         return subprocess.run(
             ["make", *arguments, *named],
@@ -97,18 +98,88 @@ class Rehearsal:
             text=True,
         )
 
-    def push(self) -> Execution | None:
-        """Commits what the working copy holds, pushes it, and plays the push's event."""
+    def send(self, branch: str) -> tuple[str, str]:
+        """Commits what the working copy holds and pushes it; returns the new head and the old."""
         self.git("add", "--all")
         if self.git("status", "--porcelain"):
             self.git("commit", "--quiet", "--message", "Rehearsal")
-        old = subprocess.run(
-            ["git", "--git-dir", self.remote, "rev-parse", "--verify", "--quiet", self.branch],
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
-        self.git("push", "--quiet", str(self.remote), f"HEAD:refs/heads/{self.branch}")
-        return self.pipeline.push(self.branch, self.git("rev-parse", "HEAD").strip(), old)
+        old = self.head(branch)
+        self.git("push", "--quiet", str(self.remote), f"HEAD:refs/heads/{branch}")
+        return self.head(branch), old
+
+    def head(self, branch: str) -> str:
+        """The pushed commit of a branch, empty for none."""
+        command = ["git", "--git-dir", self.remote, "rev-parse", "--verify", "--quiet"]
+        command.append(f"refs/heads/{branch}")
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+    def push(self) -> Execution | None:
+        """Commits what the working copy holds, pushes it, and plays the push's event."""
+        return self.pipeline.push(self.branch, *self.send(self.branch))
+
+    def pull_request(self, branch: str) -> Build | None:
+        """Pushes what the working copy holds to a branch, and opens a pull request of it.
+
+        A second time it is that pull request's next revision. Returns the build that it starts.
+        https://docs.aws.amazon.com/codecommit/latest/userguide/monitoring-events.html
+        """
+        commit, old = self.send(branch)
+        self.pipeline.push(branch, commit, old)
+        known = self.aws.pull_requests
+        event = "pullRequestSourceBranchUpdated" if branch in known else "pullRequestCreated"
+        number = known.setdefault(branch, str(len(known) + 1))
+        (logical,) = self.aws.of_type("CodeCommit::Repository")
+        who, now = "arn:aws:sts::123456789012:assumed-role/Team/Ada", time.ctime()
+        detail = {
+            "author": who,
+            "callerUserArn": who,
+            "creationDate": now,
+            "description": "",
+            "destinationCommit": self.head(self.branch),
+            "destinationReference": f"refs/heads/{self.branch}",
+            "event": event,
+            "isMerged": "False",
+            "lastModifiedDate": now,
+            "notificationBody": f"A pull request event occurred: {number}",
+            "pullRequestId": number,
+            "pullRequestStatus": "Open",
+            "repositoryNames": [self.aws.arn(logical).rpartition(":")[2]],
+            "revisionId": secrets.token_hex(32),
+            "sourceCommit": commit,
+            "sourceReference": f"refs/heads/{branch}",
+            "title": f"Merge {branch}",
+        }
+        kind = "CodeCommit Pull Request State Change"
+        hit = self.aws.emit("aws.codecommit", kind, detail, self.aws.arn(logical))
+        builds = [self.deliver(target) for target in hit]
+        return next(filter(None, builds), None)
+
+    def look_for_drift(self) -> Build | None:
+        """Plays the hour of each rule that has a schedule; returns the build that it starts."""
+        builds = [
+            self.deliver({"Input": {}, **target, "Rule": logical})
+            for logical, rule in self.aws.of_type("Events::Rule").items()
+            if "ScheduleExpression" in rule
+            for target in rule["Targets"]
+        ]
+        return next(filter(None, builds), None)
+
+    def deliver(self, target: dict[str, Any]) -> Build | None:
+        """Does what a rule's target asks for; where that is a build, with the event of its end.
+
+        https://docs.aws.amazon.com/codebuild/latest/userguide/sample-build-notifications.html
+        """
+        if ":codebuild:" not in target["Arn"]:
+            self.pipeline.deliver(target)
+            return None
+        build = self.codebuild.start(target)
+        arn = f"{target['Arn'].partition(':project/')[0]}:build/{build.id}"
+        link = f"https://console.aws.amazon.com/cloudwatch/home#logEvent:{build.id}"
+        detail = {"build-status": build.status, "project-name": build.project, "build-id": arn}
+        detail["additional-information"] = {"logs": {"deep-link": link}}
+        for one in self.aws.emit("aws.codebuild", "CodeBuild Build State Change", detail, arn):
+            self.pipeline.deliver(one)
+        return build
 
     @functools.cached_property
     def values(self) -> dict[str, dict[str, str]]:
@@ -126,7 +197,7 @@ class Rehearsal:
     def declare_workspaces(self) -> None:
         """Makes a workspace for each host that a build names, with that build's identity."""
         hosts: dict[str, list[workspace.Identity]] = {}
-        for logical, project in self.aws.of_type("CodeBuild::Project").items():
+        for project in self.aws.of_type("CodeBuild::Project").values():
             given = {one["Name"]: one for one in project["Environment"]["EnvironmentVariables"]}
             host = given.get("DATABRICKS_HOST", {}).get("Value")
             if not host:
@@ -142,7 +213,8 @@ class Rehearsal:
                     told[kind] = self.values[self.aws.logical("SecretsManager::Secret", arn)][key]
             if told.keys() == {"client_id"}:  # nothing secret: the build's role is the subject
                 told["subject"] = project["ServiceRole"]
-            user = told.get("client_id") or f"{logical.lower()}@example.com"
+            role = self.aws.logical("IAM::Role", project["ServiceRole"]).removesuffix("Role")
+            user = told.get("client_id") or f"{role.lower()}@example.com"
             identity = workspace.Identity(user_name=user, **told)
             if identity not in hosts.setdefault(host, []):
                 hosts[host].append(identity)
@@ -154,8 +226,8 @@ class Rehearsal:
 
     def serve_client(self) -> None:
         """Serves the stand-in client from where the repository downloads the real one."""
-        home = str(self.home / "databricks")
-        client = CLIENT.format(python=sys.executable, root=str(ROOT), home=home)
+        address = str(self.home / "client.socket")
+        client = CLIENT.format(python=sys.executable, root=str(ROOT), address=address)
         tools = self.repository / "cicd/tools.env"
         text = tools.read_text(encoding="utf-8") if tools.is_file() else ""
         found = re.search(r"(?m)^DATABRICKS_CLI_BASE_URL=(\S+)", text)
@@ -176,6 +248,29 @@ def cached() -> dict[str, str]:
     pip = os.environ.get("PIP_CACHE_DIR", os.path.expanduser("~/.cache/pip"))
     links = {"UV_FIND_LINKS": str(WHEELS)} if WHEELS.is_dir() else {}
     return {"UV_CACHE_DIR": uv, "PIP_CACHE_DIR": pip} | links
+
+
+def operator_of(repository: Path, home: Path) -> dict[str, str]:
+    """The environment in which a person works with a repository."""
+    env = {key: value for key, value in os.environ.items() if not foreign(key)}
+    env |= cached() | shared_bytecode(home, project=repository / ".venv")
+    env["PATH"] = f"{Path(sys.prefix, 'bin')}{os.pathsep}{env['PATH']}"
+    return env
+
+
+@contextlib.contextmanager
+def locking(repository: Path, env: dict[str, str]) -> Iterator[subprocess.Popen]:
+    """Begins what the first `make` in a repository does: uv.lock, and what the tools need.
+
+    Where that fails, the first `make` says why.
+    """
+    sync = [Path(sys.prefix, "bin/uv"), "sync", "--quiet", "--only-group", "ops"]
+    none = subprocess.DEVNULL
+    with subprocess.Popen(sync, cwd=repository, env=env, stdout=none, stderr=none) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def copy_of(path: Path, target: Path) -> None:
@@ -227,8 +322,12 @@ def opened(
         repository, remote = home / "repository", home / "codecommit.git"
         copy_of(path, repository)
         subprocess.run(["git", "init", "--quiet", "--bare", remote], check=True)
+        operator = operator_of(repository, home)
         with contextlib.ExitStack() as stack_of:
+            locked = stack_of.enter_context(locking(repository, operator))
             stack_of.enter_context(spark.start(home, quick, catalogs(repository)))
+            client = (sys.executable, home / "client.socket", "rehearsal.databricks")
+            stack_of.enter_context(warm.serving(*client, str(home / "databricks")))
             network = stack_of.enter_context(Network(home))
             name = path.resolve().name
             aws = Aws(repository / "cicd/stack.yml", name, region, remote)
@@ -243,8 +342,14 @@ def opened(
             if quick:  # as on a laptop without Java: what needs it skips and says so
                 codebuild.overrides = {"CI": "", "JAVA_HOME": str(home / "no-java")}
             pipeline = CodePipeline(aws, codebuild)
+            pipeline.mails = aws.mails  # in the order in which they came, whoever sent them
             branch = pipeline.branch
-            played = Rehearsal(home, repository, aws, network, codebuild, pipeline, branch)
+            head = ["symbolic-ref", "HEAD", f"refs/heads/{branch}"]  # CodeCommit's default branch
+            subprocess.run(["git", "--git-dir", remote, *head], check=True)
+            locked.wait()
+            played = Rehearsal(
+                home, repository, aws, network, codebuild, pipeline, branch, operator
+            )
             played.git("init", "--quiet")
             played.declare_workspaces()
             played.serve_client()

@@ -1,8 +1,10 @@
 """What a rehearsal shows: a tree that grows while it runs, the reviewer's view, and a summary."""
 
+import io
 import json
 import threading
 import time
+import zipfile
 from collections import Counter, defaultdict
 
 from rich.console import Console, Group, RenderableType
@@ -45,9 +47,17 @@ def tree(execution: Execution) -> Tree:
     return root
 
 
-def review(action: Action) -> RenderableType:
-    """An approval as its reviewer sees it."""
-    return Panel(f"{escape(action.text)}\n[dim]{escape(action.link)}[/]", title="Approval")
+def review(played: Rehearsal, execution: Execution, action: Action) -> RenderableType:
+    """An approval as its reviewer sees it, with what its stage has written for people to read."""
+    parts: list[RenderableType] = [f"{escape(action.text)}\n[dim]{escape(action.link)}[/]"]
+    (stage,) = (one for one in execution.stages if action in one.actions)
+    for bucket, key in (place for one in stage.actions for place in one.outputs.values()):
+        body = played.aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            for name in archive.namelist():
+                if name.endswith(".md"):
+                    parts += ["", escape(archive.read(name).decode(errors="replace").strip())]
+    return Panel(Group(*parts), title="Approval")
 
 
 class Screen:

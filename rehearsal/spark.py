@@ -25,10 +25,10 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
+from rehearsal import warm
 from rehearsal.task import unquoted
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
-TASK = Path(__file__).with_name("task.py")
 UV = Path(sys.prefix, "bin", "uv")
 JAVA = 17
 START_LIMIT, TASK_LIMIT = 180, 300  # seconds
@@ -74,7 +74,8 @@ def prepare(engine: str = "spark") -> Path:
         if not made.is_file() or json.loads(made.read_text()) != pins:
             venv = [UV, "venv", "--quiet", "--clear", "--python", sys.executable, folder]
             subprocess.run(venv, check=True)
-            subprocess.run([UV, "pip", "install", "--quiet", "--python", python, *pins], check=True)
+            install = [UV, "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
+            subprocess.run([*install, *pins], check=True)
             made.write_text(json.dumps(pins))
     return python
 
@@ -95,11 +96,11 @@ def start(home: Path, quick: bool, catalogs: Sequence[str] = ("qa", "prod")) -> 
         "catalogs": {name: str(home / f"{name}.duckdb") for name in names},
     }
     server = None if quick else _serve(home, python, names)
-    running: list[subprocess.Popen] = []
-    boot = threading.Thread(target=_boot, args=(home, engine, server, running), daemon=True)
-    boot.start()
+    boot = threading.Thread(target=_boot, args=(home, engine, server), daemon=True)
     try:
-        yield
+        with warm.serving(python, home / "tasks.socket", "rehearsal.task"):
+            boot.start()
+            yield
     finally:
         if server:
             server.stdin.close()
@@ -107,10 +108,6 @@ def start(home: Path, quick: bool, catalogs: Sequence[str] = ("qa", "prod")) -> 
                 server.wait(20)
             finally:
                 server.kill()
-        while boot.is_alive():
-            for process in running:
-                process.kill()
-            boot.join(0.1)
 
 
 def _serve(home: Path, python: Path, catalogs: Sequence[str]) -> subprocess.Popen:
@@ -157,7 +154,7 @@ def _serve(home: Path, python: Path, catalogs: Sequence[str]) -> subprocess.Pope
         )
 
 
-def _boot(home: Path, engine: dict, server: subprocess.Popen | None, running: list) -> None:
+def _boot(home: Path, engine: dict, server: subprocess.Popen | None) -> None:
     """Wait for the server, write the samples, and leave what tasks need to find the engine."""
     error, deadline, log = "", time.monotonic() + START_LIMIT, home / "server" / "log"
     while server and not error and "remote" not in engine:
@@ -168,37 +165,31 @@ def _boot(home: Path, engine: dict, server: subprocess.Popen | None, running: li
             error = f"Spark did not start:\n{text[-2000:]}"
         time.sleep(0.1)
     request = {"task": "samples", "files": str(home / "tasks"), "libraries": []}
-    error = error or _run(home, engine, request, running).error
+    error = error or _run(home, engine, request).error
     part = home / "engine.part"
     part.write_text(json.dumps(engine | {"error": error}))
     part.rename(home / "engine.json")
 
 
-def _run(home: Path, engine: dict, request: dict, running: list | None = None) -> Outcome:
+def _run(home: Path, engine: dict, request: dict) -> Outcome:
     """Run task.py in a process that sees nothing of this one's environment."""
     with tempfile.TemporaryDirectory(dir=home / "tasks", ignore_cleanup_errors=True) as scratch:
         sent, result, stdout, stderr = (Path(scratch, name) for name in ("in", "out", "1", "2"))
         about = {"engine": engine, "scratch": scratch, "result": str(result)}
         sent.write_text(json.dumps(request | about))
-        with open(stdout, "wb") as out, open(stderr, "wb") as err:
-            process = subprocess.Popen(
-                [engine["python"], "-I", "-u", "-X", "utf8", TASK, sent],
-                cwd=scratch,
-                env={"PATH": os.defpath, "HOME": scratch, "LANG": "C.UTF-8", "TZ": "UTC"},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-            )
-        if running is not None:
-            running.append(process)
+        env = {"PATH": os.defpath, "HOME": scratch, "LANG": "C.UTF-8", "TZ": "UTC"}
         try:
-            process.wait(TASK_LIMIT)
-            error = f"ProcessEnded: with code {process.returncode}, before the task was done"
-        except subprocess.TimeoutExpired:
+            with (
+                open(os.devnull, "rb") as none,
+                open(stdout, "wb") as out,
+                open(stderr, "wb") as err,
+            ):
+                streams = [one.fileno() for one in (none, out, err)]
+                server = home / "tasks.socket"
+                warm.call(server, [str(sent)], scratch, env, streams, TASK_LIMIT)
+            error = "ProcessEnded: before the task was done"
+        except TimeoutError:
             error = f"TimeoutExpired: the task was stopped after {TASK_LIMIT} s"
-        finally:
-            process.kill()
-            process.wait()
         output, log = (p.read_text(encoding="utf-8", errors="replace") for p in (stdout, stderr))
         ended = {"ok": False, "error": f"{error}\n{log[-2000:]}"}
         if result.is_file():

@@ -1,10 +1,11 @@
-"""Runs one task of a job in a process of its own: `python -I task.py REQUEST`.
+"""Runs one task of a job, in a process of its own that warm.py makes.
 
 The engine's interpreter executes it: it imports the standard library, and what the engine brings.
-REQUEST is a JSON file that spark.py writes; how the task ended goes to the file that it names.
+The argument is a JSON file that spark.py writes; how the task ended goes to the file that it names.
 """
 
 import builtins
+import contextlib
 import functools
 import importlib
 import importlib.machinery
@@ -394,8 +395,17 @@ def samples_task(request: dict, spark) -> None:
     trips.write.saveAsTable("samples.nyctaxi.trips")
 
 
-def main(request: dict) -> None:
+def warm_up() -> None:
+    """Import what every task on DuckDB needs (see warm.py)."""
+    with contextlib.suppress(ModuleNotFoundError):  # Spark's environment has pandas only
+        for name in ("pandas", "duckdb", "sqlframe.duckdb.functions"):
+            importlib.import_module(name)
+        list(sys.modules["sqlglot"].Dialect.classes)  # each data frame asks for every SQL dialect
+
+
+def main(arguments: list[str]) -> int:
     """Run one task; write whether it ended well and, where not, the error as a person reads it."""
+    request = json.loads(Path(arguments[0]).read_text())
     error, duckdb = "", request["engine"]["name"] == "duckdb"
     map_workspace(Path(request["files"]))
     sys.path[:0] = request["libraries"]
@@ -414,7 +424,4 @@ def main(request: dict) -> None:
     if error and duckdb:
         error += "Because of --quick this ran on DuckDB; the whole rehearsal runs it on Spark.\n"
     Path(request["result"]).write_text(json.dumps({"ok": not error, "error": error}))
-
-
-if __name__ == "__main__":
-    main(json.loads(Path(sys.argv[1]).read_text()))
+    return 0

@@ -10,6 +10,8 @@ import pytest
 from filelock import FileLock
 from pytest_cookies.plugin import Cookies, Result
 
+from rehearsing import deploying, rehearse, repository, wheel  # noqa: F401  fixtures for all
+
 ROOT = Path(__file__).parent.parent
 VARIANTS = {
     path.stem: json.loads(path.read_text(encoding="utf-8"))

@@ -105,7 +105,11 @@ START = "              - {Effect: Allow, Action: codebuild:*, Resource: !GetAtt 
 MAY_ASSUME = "QaBuildRole may assume ProdBuildRole; only a role of prod's builds alone may"
 MAY_START = "QaBuildRole may start ProdBuild; only a role of prod's builds alone may"
 OTHER_TASK = "depends_on:\n            - task_key: "
-OF_QA, OF_PROD = (f"      Description: Builds that deploy to {name}\n" for name in ("qa", "prod"))
+OF_QA, OF_PROD = (
+    f"      Description: Builds that {what}\n"
+    for what in ("deploy to qa", "plan for prod, deploy to it and compare it")
+)
+IN_VPC = "      ManagedPolicyArns: !If [HasVpc, [!Ref VpcAccess], !Ref AWS::NoValue]\n"
 MANAGED = "      ManagedPolicyArns: [arn:aws:iam::aws:policy/ReadOnlyAccess]\n"
 TRUST = """      AssumeRolePolicyDocument:
         Version: "2012-10-17"
@@ -295,7 +299,7 @@ COMMANDS = [
     Break("no-target-preflight", QA, "preflight.py qa", "preflight.py", BY_QA),
     Break("made", QA, "lint test ", "lint tests ", "no make target tests; did you mean test?"),
     Break("report", QA, "\n  unit:", "\n  units:", "no report group for units; did you mean unit?"),
-    Break("torn", PRODUCTION, "deploy -t prod", "deploy -t qa", "and qa; name one"),
+    Break("torn", PRODUCTION, "run -t prod", "run -t qa", "and qa; name one"),
     Break(
         "swapped",
         STACK,
@@ -353,11 +357,32 @@ ENVIRONMENTS = [
     Break("secrets-by-pattern", STACK, "Resource: !Ref QaSecret", PATTERN, MAY),
     Break("joined", STACK, "Resource: !Ref QaSecret", JOINED, MAY),
     Break(
-        "managed", STACK, OF_QA, OF_QA + MANAGED, "a managed policy is not proved", "ReadOnlyAccess"
+        "managed",
+        STACK,
+        OF_QA + IN_VPC,
+        OF_QA + MANAGED,
+        "another's policy is not proved",
+        "ReadOnlyAccess",
+    ),
+    Break(
+        "managed-own",
+        STACK,
+        "- ec2:DescribeVpcs",
+        "- secretsmanager:GetSecretValue",
+        MAY,
+        'Resource: "*"',
+        count=4,  # each of the three roles, to each secret that is not its own
     ),
     Break("assume", STACK, SECRET_OF_QA, ASSUME + SECRET_OF_QA, MAY_ASSUME, "sts:AssumeRole"),
     Break("assume-any", STACK, SECRET_OF_QA, ASSUME_ANY + SECRET_OF_QA, MAY_ASSUME, "sts:*"),
-    Break("trust", STACK, OF_PROD + TRUST, OF_PROD + TRUST_QA, MAY_ASSUME, "AWS: !GetAtt"),
+    Break(
+        "trust",
+        STACK,
+        OF_PROD + IN_VPC + TRUST,
+        OF_PROD + IN_VPC + TRUST_QA,
+        MAY_ASSUME,
+        "AWS: !GetAtt",
+    ),
     Break("start", STACK, SECRET_OF_QA, START + SECRET_OF_QA, MAY_START, "codebuild:*"),
     Break(
         "opened", STACK, "\nOutputs:\n", OPENED, "opens a secret past the roles", "Effect: Allow"
@@ -371,7 +396,7 @@ ENVIRONMENTS = [
     Break("two-secrets", STACK, ": !Ref QaSecret", ": [!Ref QaSecret, !Ref ProdSecret]", MAY),
     Break("attached", STACK, "\nOutputs:\n", ATTACHED, "PipelineRole may read", 'Action: "*"'),
     Break(
-        "one-role", STACK, "ProdBuildRole.Arn", "QaBuildRole.Arn", ONE, "${ProdSecret}:", count=3
+        "one-role", STACK, "ProdBuildRole.Arn", "QaBuildRole.Arn", ONE, "${ProdSecret}:", count=2
     ),
     Break("other-host", STACK, "Value: !Ref QaW", "Value: !Ref ProdW", "gets ProdWorkspaceHost"),
     Break("other-client", STACK, "Value: !Ref QaC", "Value: !Ref ProdC", FOREIGN, variant=IAM),

@@ -4,157 +4,22 @@ The faults run quick (DuckDB in place of Spark) and on a repository whose QA bui
 what the fault is about; the full build, on Spark, has tests of its own.
 """
 
-import base64
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import threading
-import urllib.parse
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from conftest import DEFAULT, ROOT, VARIANTS, need_java
-from rehearsal import play
-from rehearsal.codepipeline import Execution
-
-APPROVED = ("Approved", "looks good")
-PROD = "https://prod-workspace.cloud.databricks.com"
-QA = "https://qa-workspace.cloud.databricks.com"
-
-
-def edit(root: Path, file: str, old: str, new: str) -> None:
-    """Replaces a text that must be there, once."""
-    text = (root / file).read_text()
-    assert text.count(old) == 1, f"{file} has {old!r} {text.count(old)} times"
-    (root / file).write_text(text.replace(old, new))
-
-
-QA_SPEC = "cicd/buildspecs/qa.yml"
-UV = '      - pip install --quiet "uv==$UV_VERSION"\n'
-
-
-@pytest.fixture(scope="session")
-def wheel(rendering, tmp_path_factory) -> Path:
-    """The default rendering's wheel, in a folder of its own."""
-    root = tmp_path_factory.mktemp("wheel") / "tree"
-    shutil.copytree(rendering("pat-serverless"), root)
-    subprocess.run(
-        ["uv", "build", "--quiet", "--wheel", "--out-dir", "../dist"], cwd=root, check=True
-    )
-    return root.parent / "dist"
-
-
-def slim(rendering: Path, wheel: Path, root: Path) -> Path:
-    """A copy of a rendering whose QA build has its wheel already, so that it tests nothing here."""
-    shutil.copytree(rendering, root, ignore=shutil.ignore_patterns(".git", ".venv"))
-    shutil.copytree(wheel, root / "built", ignore=shutil.ignore_patterns(".gitignore"))
-    edit(root, QA_SPEC, UV, "")
-    edit(root, QA_SPEC, "make check lint test build", "cp -r built dist")
-    return root
-
-
-@pytest.fixture
-def repository(default: Path, wheel: Path, tmp_path: Path) -> Path:
-    """The default rendering, slim."""
-    return slim(default, wheel, tmp_path / "my-data-project")
-
-
-@pytest.fixture
-def deploying(repository: Path) -> Path:
-    """The same, with a QA build that deploys only: neither job nor nutter."""
-    for line in ("databricks bundle run -t qa my_data_project_job", "bash cicd/run_nutter.sh qa"):
-        edit(repository, QA_SPEC, f"      - {line}\n", "")
-    return repository
-
-
-@pytest.fixture
-def rehearse(tmp_path: Path, capfd):
-    """A function: rehearses a repository and hands the rehearsal, still open, to `look`.
-
-    After each one, everything that it left is searched for its secrets.
-    """
-
-    def run(root: Path, look, before=None, answer=APPROVED, quick: bool = True, make: bool = False):
-        with play.opened(root, quick=quick) as played:
-            played.pipeline.decide = lambda *_: answer
-            if make:
-                played.put_secrets()  # as a person does: `make secrets`
-            else:
-                for name, value in played.values.items():
-                    put(played, name, value)
-            if before:
-                before(played)
-            execution = played.push()
-            look(played, execution)
-            terminal = "".join(capfd.readouterr())
-            assert leaks(played, terminal) == []
-            # The search would find one, wherever it looks.
-            (played.home / "builds/canary.log").write_text(f"xx{encoded(played.canary)[2]}xx")
-            assert leaks(played, terminal) == ["builds/canary.log"]
-
-    return run
-
-
-def put(played: play.Rehearsal, secret: str, value: dict[str, str]) -> None:
-    """Sets a secret of the stack."""
-    client = played.aws.client("secretsmanager")
-    client.put_secret_value(SecretId=played.aws.arn(secret), SecretString=json.dumps(value))
-
-
-def encoded(secret: str) -> list[str]:
-    """A secret, plain, in base64 and URL-encoded."""
-    return [
-        secret,
-        base64.b64encode(secret.encode()).decode().rstrip("="),
-        urllib.parse.quote(secret),
-    ]
-
-
-def leaks(played: play.Rehearsal, terminal: str) -> list[str]:
-    """Where a secret is found: files of the builds and workspaces, artifacts, git objects, logs."""
-    wanted = [form.encode() for secret in played.secrets for form in encoded(secret)]
-    wanted = wanted or [played.canary.encode()]
-    wanted += [form.encode() for form in encoded(played.canary)]
-    places: dict[str, bytes] = {"terminal": terminal.encode()}
-    for path in played.home.rglob("*"):
-        if path.is_file() and "image" not in path.parts and ".venv" not in path.parts:
-            places[path.relative_to(played.home).as_posix()] = path.read_bytes()
-    objects = ["git", "--git-dir", played.remote, "cat-file", "--batch-all-objects", "--batch"]
-    places["git"] = subprocess.run(objects, capture_output=True, check=True).stdout
-    s3 = played.aws.client("s3")
-    for bucket in s3.list_buckets()["Buckets"]:
-        for item in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", []):
-            body = s3.get_object(Bucket=bucket["Name"], Key=item["Key"])["Body"].read()
-            with zipfile.ZipFile(io.BytesIO(body)) as archive:
-                places |= {
-                    f"{item['Key']}/{name}": archive.read(name) for name in archive.namelist()
-                }
-    logs = played.aws.client("logs")
-    for group in logs.describe_log_groups()["logGroups"]:
-        for event in logs.filter_log_events(logGroupName=group["logGroupName"])["events"]:
-            places["cloudwatch"] = places.get("cloudwatch", b"") + event["message"].encode()
-    return sorted(name for name, text in places.items() if any(one in text for one in wanted))
-
-
-def in_prod(played: play.Rehearsal) -> list[str]:
-    """What there is in the production workspace: files and resources."""
-    root = played.home / "databricks" / urllib.parse.urlsplit(PROD).netloc
-    return sorted(path.name for path in root.rglob("*") if path.is_file())
-
-
-def said(execution: Execution, stage: str) -> str:
-    """What the operator reads of a pipeline that stopped in a stage: the end of its build's log."""
-    assert execution.status == "Failed"
-    assert execution.stopped_in.name == stage
-    (action,) = (one for one in execution.stopped_in.actions if one.status == "Failed")
-    log = action.build.log.read_text() if action.build else ""
-    return f"{log}\n{action.message}"
-
+from rehearsing import APPROVED, PROD, QA, QA_SPEC, UV, edit, in_prod, put, said, slim
 
 # ---- What goes well ------------------------------------------------------------------------------
 
@@ -168,7 +33,7 @@ def arrived(played, execution) -> None:
     assert not [call for call in played.aws.calls if not call.allowed]
     assert "resources.json" in in_prod(played)
     (mail,) = played.pipeline.mails
-    assert "waits for an approval in its stage Review" in mail
+    assert "asks to deploy commit" in mail and "4 to create" in mail
 
 
 def test_the_default_reaches_production_quickly(default: Path, rehearse) -> None:
@@ -205,7 +70,7 @@ def test_the_default_runs_whole_on_spark(default: Path, rehearse) -> None:
         assert execution.status == "Succeeded", said(execution, execution.stopped_in.name)
         (unit, nutter) = played.codebuild.builds[0].reports
         assert (unit.failed, unit.skipped, nutter.failed, nutter.passed) == ([], 0, [], 2)
-        assert "trips" in played.codebuild.builds[1].log.read_text()
+        assert "trips" in played.codebuild.builds[-1].log.read_text()
         (key,) = played.codebuild.builds[0].artifacts.values()
         bucket = played.pipeline.pipeline["ArtifactStore"]["Location"]
         body = played.aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -220,6 +85,7 @@ def test_the_command_shows_it_and_says_so_with_its_exit_code(deploying: Path) ->
     good = subprocess.run([*command, "--approve"], cwd=ROOT, capture_output=True, text=True)
     assert good.returncode == 0, good.stdout + good.stderr
     assert "asks to deploy commit" in good.stdout
+    assert "- create jobs.my_data_project_job" in good.stdout  # the plan, as the reviewer sees it
     assert "Production has commit" in good.stdout
     bad = subprocess.run(
         [*command, "--reject", "not today"], cwd=ROOT, capture_output=True, text=True
@@ -232,14 +98,12 @@ def test_the_command_shows_it_and_says_so_with_its_exit_code(deploying: Path) ->
 def test_a_repository_that_a_team_has_changed(deploying: Path, rehearse) -> None:
     """A build, a role and a stage more: the rehearsal knows the services, not this template."""
     stack = deploying / "cicd/stack.yml"
-    lines = stack.read_text().splitlines()
-    start = next(i for i, line in enumerate(lines) if line == "  QaBuild:")
-    end = next(i for i, line in enumerate(lines) if line == "  QaUnitReports:")
-    end = next(i for i in range(start, end) if lines[i] == "  ProdBuild:")
-    block = "\n".join(lines[start:end]).replace("QaBuild", "SmokeBuild").replace("-qa", "-smoke")
-    block = block.replace("cicd/buildspecs/qa.yml", "cicd/buildspecs/smoke.yml")
-    lines[end:end] = block.splitlines()
-    text = "\n".join(lines) + "\n"
+    text = stack.read_text()
+    for name in ("QaBuild", "QaBuildLogs", "QaBuildRole"):
+        (block,) = re.findall(rf"(?m)^  {name}:\n(?:    .*\n|\n)+", text)
+        smoke = block.replace("QaBuild", "SmokeBuild").replace("-qa", "-smoke")
+        smoke = smoke.replace("cicd/buildspecs/qa.yml", "cicd/buildspecs/smoke.yml")
+        text = text.replace(block, block + smoke)
     action = """\
         - Name: Smoke
           Actions:
@@ -252,7 +116,7 @@ def test_a_repository_that_a_team_has_changed(deploying: Path, rehearse) -> None
 """
     assert text.count("        - Name: Review\n") == 1
     text = text.replace("        - Name: Review\n", action)
-    starts = "Resource: [!GetAtt QaBuild.Arn, !GetAtt ProdBuild.Arn]"
+    starts = "Resource: [!GetAtt QaBuild.Arn, !GetAtt PlanBuild.Arn, !GetAtt ProdBuild.Arn]"
     assert text.count(starts) == 1
     text = text.replace(starts, starts.replace("]", ", !GetAtt SmokeBuild.Arn]"))
     asks = "#{QA.COMMIT_AUTHOR} asks"
@@ -268,7 +132,7 @@ def test_a_repository_that_a_team_has_changed(deploying: Path, rehearse) -> None
         assert execution.status == "Succeeded", said(execution, execution.stopped_in.name)
         names = [stage.name for stage in execution.stages]
         assert names == ["Source", "QA", "Smoke", "Review", "Production"]
-        assert execution.stages[3].actions[0].text.startswith("smoke good; Ada asks")
+        assert execution.stages[3].actions[1].text.startswith("smoke good; Ada asks")
 
     rehearse(deploying, look)
 
@@ -316,7 +180,7 @@ def test_a_missing_secret_stops_qa(repository: Path, rehearse) -> None:
     rehearse(repository, look, before)
 
 
-@pytest.mark.parametrize(("secret", "stage"), [("QaSecret", "QA"), ("ProdSecret", "Production")])
+@pytest.mark.parametrize(("secret", "stage"), [("QaSecret", "QA"), ("ProdSecret", "Review")])
 def test_a_refused_secret_stops_its_stage(
     deploying: Path, rehearse, secret: str, stage: str
 ) -> None:
@@ -481,11 +345,11 @@ def test_what_is_not_approved_does_not_reach_production(deploying, rehearse, ans
     rehearse(deploying, look, answer=answer)
 
 
-def test_a_release_without_its_wheel_stops_production(deploying: Path, rehearse) -> None:
+def test_a_release_without_its_wheel_cannot_be_planned(deploying: Path, rehearse) -> None:
     edit(deploying, QA_SPEC, 'files: ["dist/*.whl"]', 'files: ["README.md"]')
 
     def look(played, execution) -> None:
-        assert "exit status 1" in said(execution, "Production")
+        assert "exit status 1" in said(execution, "Review")
         assert in_prod(played) == []
 
     rehearse(deploying, look)
@@ -576,7 +440,11 @@ def test_a_push_while_an_approval_waits_comes_after_it(deploying: Path, rehearse
             "Superseded",
             "Succeeded",
         )
-        builds = [build.project for build in played.codebuild.builds]
-        assert builds == ["my-data-project-qa"] * 3 + ["my-data-project-prod"] * 2
+        builds = Counter(build.project for build in played.codebuild.builds)
+        names = ("my-data-project-qa", "my-data-project-plan", "my-data-project-prod")
+        assert builds == dict(zip(names, (3, 2, 2), strict=True))
+        (plan,) = (b for b in played.codebuild.builds if b.id == "my-data-project-plan:00000002")
+        # Planned when the release before had been deployed: else this plan would be stale.
+        assert "Production is at work; the plan is made when it is done." in plan.log.read_text()
 
     rehearse(deploying, look, before)

@@ -23,7 +23,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from rehearsal import databricks, workspace
+from rehearsal import databricks, play, warm, workspace
 from rehearsal.workspace import Identity
 from test_bundle import find_client
 
@@ -924,20 +924,30 @@ def test_a_task_that_it_cannot_run_fails_loudly(task, recorded_bundle, client):
     assert "does not know" in ran.stderr and "the task notebook" in ran.stderr
 
 
-def test_it_is_a_program_and_starts_fast(recorded_bundle, home):
-    """As a build finds it: a launcher, in a process of its own, without databricks-bundles."""
-    launcher = (
-        "import sys; from pathlib import Path; from rehearsal import databricks;"
-        " code = databricks.main(sys.argv[1:], home=Path(sys.argv.pop()));"
-        " assert 'databricks.bundles' not in sys.modules; sys.exit(code)"
+@pytest.fixture
+def program(home):
+    """The client as a build finds it: a program that asks a server, which knows the workspaces."""
+    address = home.parent / "client.socket"
+    path = home.parent / "databricks-program"
+    names = {"root": str(play.ROOT), "address": str(address)}
+    path.write_text(play.CLIENT.format(python=sys.executable, **names))
+    path.chmod(0o755)
+    with warm.serving(sys.executable, address, "rehearsal.databricks", str(home)):
+        yield path
+
+
+def test_it_is_a_program(recorded_bundle, program, monkeypatch):
+    validated = subprocess.run(
+        [program, "bundle", "validate", "-t", "qa"], capture_output=True, text=True
     )
-    command = [sys.executable, "-c", launcher, "bundle", "frobnicate", str(home)]
-    env = os.environ | {"PYTHONPATH": str(Path(databricks.__file__).parents[1])}
+    monkeypatch.setenv("DATABRICKS_TOKEN", "another")
+    refused = subprocess.run([program, "current-user", "me"], capture_output=True, text=True)
+    unknown = subprocess.run([program, "bundle", "frobnicate"], capture_output=True, text=True)
 
-    ran = subprocess.run(command, capture_output=True, text=True, env=env)
-
-    assert (ran.returncode, ran.stdout) == (1, "")
-    assert "does not know: databricks bundle frobnicate" in ran.stderr
+    assert validated.returncode == 0 and "Target: qa" in validated.stdout, validated
+    assert (refused.returncode, refused.stdout) == (1, "") and "Invalid access" in refused.stderr
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "does not know: databricks bundle frobnicate" in unknown.stderr
 
 
 def test_files_of_the_workspace(recorded_bundle, client, home, tmp_path):
@@ -948,12 +958,9 @@ def test_files_of_the_workspace(recorded_bundle, client, home, tmp_path):
     entry = json.loads(client("workspace", "get-status", f"{root}/files/notebooks/sample").stdout)
     assert (entry["object_type"], entry["language"]) == ("NOTEBOOK", "PYTHON")
     assert client("workspace", "export", f"{root}/files/notebooks/sample.py").exit_code == 1
-    assert client("workspace", "mkdirs", f"/Users/{USER}/reports/x").exit_code == 0
-    assert client("workspace", "delete", f"/Workspace/Users/{USER}/reports").exit_code == 1
-    assert (
-        client("workspace", "delete", f"/Workspace/Users/{USER}/reports", "--recursive").exit_code
-        == 0
-    )
+    assert client("workspace", "delete", f"{root}/files/src").exit_code == 1
+    assert client("workspace", "delete", f"{root}/files/src", "--recursive").exit_code == 0
+    assert client("workspace", "get-status", f"{root}/files/src").exit_code == 1
     missing = client(
         "workspace", "export-dir", f"{root}/nothing", str(tmp_path / "to"), "--overwrite"
     )

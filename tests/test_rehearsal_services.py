@@ -99,7 +99,7 @@ def build(default: Path, tmp_path: Path):
         (root / "cicd/buildspecs/qa.yml").write_text(spec)
         with play.opened(root, quick=True) as played:
             execution = played.push()
-            (build,) = played.codebuild.builds
+            build = played.codebuild.builds[0]
             build.execution = execution
             lines = build.log.read_text().splitlines()
         return build, [line for line in lines if line.startswith("say:")]

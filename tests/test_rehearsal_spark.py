@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from conftest import need_java
-from rehearsal import spark
+from rehearsal import spark, warm
 from rehearsal.spark import Compute, Outcome
 
 BUNDLE = "/Workspace/Users/qa@example.com/.bundle/data/qa/files"
@@ -279,7 +279,7 @@ def test_how_a_notebook_ends(workspace):
     assert workspace.run("import sys; sys.exit(3)").error.startswith("SystemExit: 3\n")
     ended = workspace.run("import os; print('x'); os._exit(0)")
     assert (ended.ok, ended.output) == (False, "x\n")
-    assert ended.error.startswith("ProcessEnded: with code 0")
+    assert ended.error.startswith("ProcessEnded: ")
 
 
 @once
@@ -521,6 +521,18 @@ def test_a_server_that_does_not_start(serving):
     assert outcome == (False, "", "ClusterStartFailed: Spark did not start:\nno memory\n")
 
 
+def gone(pid: int) -> bool:
+    """Whether a process ends within five seconds."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def test_a_server_ends_with_a_killed_rehearsal(tmp_path):
     shell = ["sh", "-c", spark.UNTIL_STDIN_ENDS, "sh", "sh", "-c", SERVER]
     program = f"""\
@@ -531,13 +543,94 @@ def test_a_server_ends_with_a_killed_rehearsal(tmp_path):
         """
     with open(tmp_path / "log", "wb") as log:
         subprocess.run([sys.executable, "-c", textwrap.dedent(program)], stdout=log)
-    pid = int((tmp_path / "log").read_text().split()[-1])
+    assert gone(int((tmp_path / "log").read_text().split()[-1]))
 
-    deadline = time.monotonic() + 5
-    with pytest.raises(ProcessLookupError):
-        while time.monotonic() < deadline:
-            os.kill(pid, 0)
+
+# --- warm processes -------------------------------------------------------------------------------
+
+
+WARM = """\
+    import os, subprocess, sys, time
+    from pathlib import Path
+
+    def warm_up():
+        sys.state = ["warm"]
+
+    def main(arguments, setting):
+        sys.state.append(arguments[0])
+        print(os.getcwd(), dict(os.environ), sys.state, setting, sys.stdin.read(), sep="|")
+        if arguments[0] == "wait":
+            child = subprocess.Popen(["sleep", "60"])
+            Path(arguments[1]).write_text(f"{os.getpid()} {child.pid} {os.getppid()}")
+            child.wait()
+        return 7
+    """
+
+
+@pytest.fixture
+def warmed(tmp_path, monkeypatch):
+    """The address of a server that serves WARM, which stands in for one of the rehearsal's."""
+    package = tmp_path / "root" / "package"
+    package.mkdir(parents=True)
+    shutil.copyfile(warm.__file__, package / "warm.py")
+    (package / "served.py").write_text(textwrap.dedent(WARM))
+    monkeypatch.setattr(warm, "__file__", str(package / "warm.py"))
+    with warm.serving(sys.executable, tmp_path / "address", "package.served", "set"):
+        yield tmp_path / "address"
+
+
+def ask(address: Path, folder: Path, *arguments: str, limit: float | None = None) -> tuple:
+    """Calls; returns exit code and output."""
+    (folder / "in").write_text("typed")
+    with open(folder / "in") as given, open(folder / "out", "w") as out:
+        streams = (given.fileno(), out.fileno(), out.fileno())
+        code = warm.call(address, [*arguments], folder, {"OWN": "ä"}, streams, limit)
+    return code, (folder / "out").read_text()
+
+
+def test_a_call_has_what_its_caller_has_and_nothing_of_another(warmed, tmp_path):
+    for word in ("first", "second"):
+        said = f"{tmp_path}|{{'OWN': 'ä'}}|['warm', '{word}']|set|typed\n"
+        assert ask(warmed, tmp_path, word) == (7, said)
+
+
+def test_a_call_that_takes_too_long_ends_with_what_it_started(warmed, tmp_path):
+    ask(warmed, tmp_path, "waits for the server, which takes its time")
+    with pytest.raises(TimeoutError):
+        ask(warmed, tmp_path, "wait", str(tmp_path / "pids"), limit=1)
+    call, child, server = map(int, (tmp_path / "pids").read_text().split())
+    assert gone(call) and gone(child)
+    os.kill(server, 0)  # which others need
+
+
+def test_a_call_ends_with_its_caller(warmed, tmp_path):
+    arguments = f"{str(warmed)!r}, ['wait', 'pids'], {str(tmp_path)!r}, {{}}"
+    caller = f"from rehearsal import warm; warm.call({arguments})"
+    env = os.environ | {"PYTHONPATH": str(Path(spark.__file__).parents[1])}
+    command, deadline = [sys.executable, "-c", caller], time.monotonic() + 20
+    pids = tmp_path / "pids"
+    with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL) as process:
+        while not (pids.is_file() and pids.read_text()) and time.monotonic() < deadline:
             time.sleep(0.05)
+        process.kill()
+    call, child, _ = map(int, pids.read_text().split())
+    assert gone(call) and gone(child)
+
+
+def test_the_server_of_calls_ends_with_a_killed_rehearsal(tmp_path):
+    address, root = tmp_path / "address", str(Path(spark.__file__).parents[1])
+    program = f"""\
+        import os, sys
+        sys.path.insert(0, {root!r})
+        from rehearsal import warm
+        with warm.serving(sys.executable, {str(address)!r}, "rehearsal.task"):
+            os.system("pgrep -P " + str(os.getpid()) + " -f warm.py")
+            os.kill(os.getpid(), 9)
+        """
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True
+    )
+    assert gone(int(ran.stdout.split()[0]))
 
 
 # --- the environments -----------------------------------------------------------------------------

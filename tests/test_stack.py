@@ -1,6 +1,7 @@
 """The resolved stack: who may do what, what the rules start, what is refused as a parameter."""
 
 import fnmatch
+import functools
 import json
 import re
 from pathlib import Path
@@ -13,17 +14,31 @@ from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 from cloud_radar.cf.unit import Template
 from moto.events.models import EventPattern
 
+from rehearsal.aws import transform, without_no_value
+
 AUTHS = ["pat", "oauth-m2m", "aws-iam"]
 WITH_SECRETS = ["pat", "oauth-m2m"]
+OWN = {  # whose role, secret and workspace a build has
+    "QaBuild": "Qa",
+    "PlanBuild": "Prod",
+    "ProdBuild": "Prod",
+    "DriftBuild": "Prod",
+    "PullRequestBuild": "PullRequest",
+}
+VPC = {"VpcId": "vpc-1", "SubnetIds": "subnet-1,subnet-2", "SecurityGroupIds": "sg-1"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def stack(rendering):
-    """Resolves the stack of a variant: `stack("pat", BranchName="x")` is its template as a dict."""
+    """Resolves the stack of a variant: `stack("pat", BranchName="x")` is its template as a dict.
 
+    Only read it: the next test gets the same.
+    """
+
+    @functools.cache
     def resolve(auth: str, region: str = "us-east-1", **parameters: str) -> dict:
         template = Template.from_yaml(rendering(f"{auth}-serverless") / "cicd/stack.yml")
-        return template.render(parameters, region=region)
+        return without_no_value(template.render(parameters, region=region))
 
     return resolve
 
@@ -44,18 +59,29 @@ def as_list(value: object) -> list:
     return value if isinstance(value, list) else [value]
 
 
-def statements(role: dict) -> list[dict]:
-    """Every statement of a role's own policies."""
-    assert set(role) & {"ManagedPolicyArns", "PermissionsBoundary"} == set()
-    return [item for policy in role["Policies"] for item in policy["PolicyDocument"]["Statement"]]
+def statements(template: dict, name: str) -> list[dict]:
+    """Every statement of a role's policies, its own and those that the stack attaches to it."""
+    role = template["Resources"][name]["Properties"]
+    assert "PermissionsBoundary" not in role
+    documents = [policy["PolicyDocument"] for policy in role["Policies"]]
+    attached = set(role.get("ManagedPolicyArns", []))
+    for logical, item in template["Resources"].items():
+        properties = item["Properties"]
+        if item["Type"] in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy") and (
+            logical in attached or name in properties.get("Roles", [])
+        ):
+            documents.append(properties["PolicyDocument"])
+            attached.discard(logical)
+    assert attached == set()  # nothing of AWS's own
+    return [item for document in documents for item in document["Statement"]]
 
 
 def allowed(template: dict, action: str, resource: str) -> set[str]:
     """The roles that may do `action` on `resource`, wildcards read as IAM reads them."""
     return {
         name
-        for name, role in of_type(template, "IAM::Role").items()
-        for statement in statements(role)
+        for name in of_type(template, "IAM::Role")
+        for statement in statements(template, name)
         for pattern in as_list(statement["Action"])
         for target in as_list(statement["Resource"])
         if fnmatch.fnmatchcase(action.lower(), pattern.lower())
@@ -74,10 +100,9 @@ def test_a_secret_is_read_by_its_own_build_only(stack, auth: str, env: str) -> N
 
 
 @pytest.mark.parametrize("auth", WITH_SECRETS)
-@pytest.mark.parametrize("env", ["Qa", "Prod"])
-def test_a_build_is_given_its_own_secret_only(stack, auth: str, env: str) -> None:
-    project = of_type(stack(auth), "CodeBuild::Project")[f"{env}Build"]
-    assert project["ServiceRole"] == f"{env}BuildRole.Arn"
+@pytest.mark.parametrize("build", [name for name in OWN if name != "PullRequestBuild"])
+def test_a_build_is_given_its_own_secret_only(stack, auth: str, build: str) -> None:
+    project, env = of_type(stack(auth), "CodeBuild::Project")[build], OWN[build]
     variables = {item["Name"]: item for item in project["Environment"]["EnvironmentVariables"]}
     secret = {name for name, item in variables.items() if item.get("Type") == "SECRETS_MANAGER"}
     told = {
@@ -108,7 +133,7 @@ def test_aws_iam_stores_nothing_and_mints_for_databricks_only(stack) -> None:
     for name in minting:
         (statement,) = (
             item
-            for item in statements(template["Resources"][name]["Properties"])
+            for item in statements(template, name)
             if item["Action"] == "sts:GetWebIdentityToken"
         )
         assert statement["Condition"] == {
@@ -121,8 +146,9 @@ def test_aws_iam_stores_nothing_and_mints_for_databricks_only(stack) -> None:
 
 @pytest.mark.parametrize("auth", AUTHS)
 def test_no_role_is_allowed_everything_of_anything(stack, auth: str) -> None:
-    for name, role in of_type(stack(auth), "IAM::Role").items():
-        for statement in statements(role):
+    template = stack(auth)
+    for name in of_type(template, "IAM::Role"):
+        for statement in statements(template, name):
             assert statement["Effect"] == "Allow"
             # AWS offers no resource to narrow this one by.
             if as_list(statement["Action"]) != ["sts:GetWebIdentityToken"]:
@@ -139,12 +165,59 @@ def test_every_role_is_used_and_trusts_one_service(stack) -> None:
     }
     assert trusted == {
         "PushRuleRole": ["events.amazonaws.com"],
+        "BuildRuleRole": ["events.amazonaws.com"],
         "QaBuildRole": ["codebuild.amazonaws.com"],
         "ProdBuildRole": ["codebuild.amazonaws.com"],
+        "PullRequestBuildRole": ["codebuild.amazonaws.com"],
         "PipelineRole": ["codepipeline.amazonaws.com"],
     }
     text = json.dumps(template["Resources"])
     assert [name for name in trusted if f'"{name}.Arn"' not in text] == []
+
+
+def test_a_role_is_for_its_own_builds_only(stack) -> None:
+    template = stack("pat")
+    projects = of_type(template, "CodeBuild::Project")
+    assert {name: item["ServiceRole"] for name, item in projects.items()} == {
+        name: f"{own}BuildRole.Arn" for name, own in OWN.items()
+    }
+    for own in set(OWN.values()):
+        role = template["Resources"][f"{own}BuildRole"]["Properties"]
+        (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert as_list(trust["Condition"]["StringEquals"]["aws:SourceArn"]) == [
+            f"arn:aws:codebuild:us-east-1:555555555555:project/{projects[name]['Name']}"
+            for name in OWN
+            if OWN[name] == own
+        ]
+        assert allowed(template, "logs:PutLogEvents", f"{own}BuildLogs.Arn") == {f"{own}BuildRole"}
+
+
+@pytest.mark.parametrize("parameters", [{}, VPC])
+@pytest.mark.parametrize("auth", AUTHS)
+def test_a_pull_request_reaches_nothing(stack, auth: str, parameters: dict) -> None:
+    """Its code has been reviewed by nobody: no secret, no artifact, no key, no identity token."""
+    template = stack(auth, **parameters)
+    told = {
+        (action, target)
+        for statement in statements(template, "PullRequestBuildRole")
+        for action in as_list(statement["Action"])
+        for target in as_list(statement["Resource"])
+        if not action.startswith("ec2:")
+    }
+    assert told == {
+        ("logs:CreateLogStream", "PullRequestBuildLogs.Arn"),
+        ("logs:PutLogEvents", "PullRequestBuildLogs.Arn"),
+        ("codecommit:GitPull", "Repository.Arn"),
+        ("codecommit:PostCommentForPullRequest", "Repository.Arn"),
+        ("codebuild:BatchPutTestCases", "PullRequestUnitReports.Arn"),
+        ("codebuild:CreateReport", "PullRequestUnitReports.Arn"),
+        ("codebuild:CreateReportGroup", "PullRequestUnitReports.Arn"),
+        ("codebuild:UpdateReport", "PullRequestUnitReports.Arn"),
+    }
+    project = of_type(template, "CodeBuild::Project")["PullRequestBuild"]
+    variables = project["Environment"]["EnvironmentVariables"]
+    assert variables == [{"Name": "REPOSITORY_NAME", "Value": "Repository.Name"}]
+    assert project["Artifacts"] == {"Type": "NO_ARTIFACTS"}
 
 
 def test_a_build_reads_and_writes_its_own_artifacts_only(stack) -> None:
@@ -155,6 +228,8 @@ def test_a_build_reads_and_writes_its_own_artifacts_only(stack) -> None:
 
     # <first 20 characters of the pipeline's name>/<first 10 of the artifact's>/<7 random>
     assert may("PutObject", "my-data-project-Pipe/Wheel/aB3xY7z") == {"QaBuildRole"}
+    assert may("PutObject", "my-data-project-Pipe/Plan/aB3xY7z") == {"ProdBuildRole"}
+    assert may("GetObject", "my-data-project-Pipe/Plan/aB3xY7z") == {"ProdBuildRole"}
     assert may("PutObject", "my-data-project-Pipe/Source/aB3xY7z") == set()
     assert may("PutObject", "destroy/prod.zip") == set()
     assert may("GetObject", "my-data-project-Pipe/Source/aB3xY7z") == {
@@ -166,9 +241,16 @@ def test_a_build_reads_and_writes_its_own_artifacts_only(stack) -> None:
     assert may("GetObject", "destroy/qa.zip") == {"QaBuildRole"}
 
 
-def test_only_the_pipeline_starts_builds_and_only_a_push_starts_the_pipeline(stack) -> None:
+def test_who_starts_what(stack) -> None:
     template = stack("pat")
-    assert allowed(template, "codebuild:StartBuild", "ProdBuild.Arn") == {"PipelineRole"}
+    starts = {name: allowed(template, "codebuild:StartBuild", f"{name}.Arn") for name in OWN}
+    assert starts == {
+        "QaBuild": {"PipelineRole"},
+        "PlanBuild": {"PipelineRole"},
+        "ProdBuild": {"PipelineRole"},
+        "DriftBuild": {"BuildRuleRole"},
+        "PullRequestBuild": {"BuildRuleRole"},
+    }
     start = "arn:aws:codepipeline:us-east-1:555555555555:Pipeline"
     assert allowed(template, "codepipeline:StartPipelineExecution", start) == {"PushRuleRole"}
 
@@ -244,24 +326,105 @@ def test_the_pipeline_starts_with_the_commit_that_was_pushed(stack) -> None:
     assert target["RoleArn"] == "PushRuleRole.Arn"
 
 
+REQUEST = {  # as the CodeCommit User Guide documents it
+    "version": "0",
+    "id": "98377d67-EXAMPLE",
+    "detail-type": "CodeCommit Pull Request State Change",
+    "source": "aws.codecommit",
+    "account": "123456789012",
+    "time": "2026-11-24T12:00:00Z",
+    "region": "us-east-1",
+    "resources": ["Repository.Arn"],
+    "detail": {
+        "author": "arn:aws:sts::123456789012:assumed-role/Admin/Mary_Major",
+        "callerUserArn": "arn:aws:sts::123456789012:assumed-role/Admin/Mary_Major",
+        "creationDate": "Tue Nov 24 2026 10:18:42 PDT",
+        "description": 'A "quoted" description.',
+        "destinationCommit": "12241970EXAMPLE",
+        "destinationReference": "refs/heads/main",
+        "event": "pullRequestCreated",
+        "isMerged": "False",
+        "lastModifiedDate": "Tue Nov 24 2026 10:18:42 PDT",
+        "notificationBody": "A pull request event occurred in the following repository: ...",
+        "pullRequestId": "1",
+        "pullRequestStatus": "Open",
+        "repositoryNames": ["my-data-project"],
+        "revisionId": "bdc0cb9bEXAMPLE",
+        "sourceCommit": "2774290EXAMPLE",
+        "sourceReference": "refs/heads/test-branch",
+        "title": "My Example Pull Request",
+    },
+}
+OTHER_EVENTS = """
+    pullRequestStatusChanged pullRequestMergeStatusUpdated pullRequestApprovalStateChanged
+    pullRequestApprovalRuleCreated pullRequestApprovalRuleUpdated pullRequestApprovalRuleDeleted
+    pullRequestApprovalRuleOverridden
+""".split()
+MERGED = {"isMerged": "True", "pullRequestStatus": "Closed"}
+
+
+@pytest.mark.parametrize(
+    ("event", "starts"),
+    [
+        (REQUEST, True),
+        (changed(REQUEST, event="pullRequestSourceBranchUpdated"), True),
+        *((changed(REQUEST, event=event), False) for event in OTHER_EVENTS),
+        (changed(REQUEST, event="pullRequestStatusChanged", **MERGED), False),
+        (changed(REQUEST, event="pullRequestMergeStatusUpdated", **MERGED), False),
+        (changed(REQUEST, resources=["arn:aws:codecommit:us-east-1:123456789012:other"]), False),
+        (PUSH, False),
+    ],
+)
+def test_each_revision_of_a_pull_request_starts_its_build(stack, event, starts: bool) -> None:
+    template = stack("pat")
+    assert matches(template, "PullRequestRule", event) is starts
+    assert matches(template, "PushRule", event) is (event is PUSH)
+
+
+def test_a_pull_request_is_built_as_its_source_commit(stack) -> None:
+    (target,) = stack("pat")["Resources"]["PullRequestRule"]["Properties"]["Targets"]
+    assert (target["Arn"], target["RoleArn"]) == ("PullRequestBuild.Arn", "BuildRuleRole.Arn")
+    given = transform(target["InputTransformer"], REQUEST)
+    model = botocore.session.get_session().get_service_model("codebuild")
+    shape = model.operation_model("StartBuild").input_shape
+    assert set(given) <= set(shape.members)
+    report = ParamValidator().validate({"projectName": "p", **given}, shape)
+    assert report.generate_report() == ""
+    variables = given["environmentVariablesOverride"]
+    assert given["sourceVersion"] == "2774290EXAMPLE"
+    assert {one["name"]: one["value"] for one in variables} == {
+        "PULL_REQUEST_ID": "1",
+        "SOURCE_COMMIT": "2774290EXAMPLE",
+        "DESTINATION_COMMIT": "12241970EXAMPLE",
+    }
+    assert {one["type"] for one in variables} == {"PLAINTEXT"}
+
+
+@pytest.mark.parametrize("schedule", ["cron(0 5 * * ? *)", "rate(6 hours)"])
+def test_drift_is_looked_for_when_the_schedule_says(stack, schedule: str) -> None:
+    rule = stack("pat", DriftSchedule=schedule)["Resources"]["DriftRule"]["Properties"]
+    assert rule["ScheduleExpression"] == schedule
+    (target,) = rule["Targets"]
+    assert (target["Arn"], target["RoleArn"]) == ("DriftBuild.Arn", "BuildRuleRole.Arn")
+
+
+def test_without_a_schedule_drift_is_looked_for_on_demand_only(stack) -> None:
+    template = stack("pat", DriftSchedule="")
+    assert "DriftRule" not in template["Resources"]
+    assert "DriftBuild" in template["Resources"]
+    assert stack("pat")["Resources"]["DriftRule"]["Properties"]["ScheduleExpression"]
+
+
 STAGE = {
     "detail-type": "CodePipeline Stage Execution State Change",
     "source": "aws.codepipeline",
     "detail": {"pipeline": "Pipeline", "execution-id": "1", "stage": "QA", "state": "FAILED"},
 }
-APPROVAL = {
-    "detail-type": "CodePipeline Action Execution State Change",
-    "source": "aws.codepipeline",
-    "detail": {
-        "pipeline": "Pipeline",
-        "execution-id": "1",
-        "stage": "Review",
-        "action": "Approve",
-        "state": "STARTED",
-        "type": {"owner": "AWS", "category": "Approval", "provider": "Manual", "version": "1"},
-    },
+BUILT = {
+    "detail-type": "CodeBuild Build State Change",
+    "source": "aws.codebuild",
+    "detail": {"build-status": "FAILED", "project-name": "DriftBuild"},
 }
-BUILD = {"owner": "AWS", "category": "Build", "provider": "CodeBuild", "version": "1"}
 
 
 @pytest.mark.parametrize(
@@ -270,10 +433,11 @@ BUILD = {"owner": "AWS", "category": "Build", "provider": "CodeBuild", "version"
         ("PipelineFailedRule", STAGE, True),
         ("PipelineFailedRule", changed(STAGE, state="SUCCEEDED"), False),
         ("PipelineFailedRule", changed(STAGE, pipeline="another"), False),
-        ("ApprovalWaitingRule", APPROVAL, True),
-        ("ApprovalWaitingRule", changed(APPROVAL, state="SUCCEEDED"), False),
-        ("ApprovalWaitingRule", changed(APPROVAL, type=BUILD), False),
-        ("ApprovalWaitingRule", changed(APPROVAL, pipeline="another"), False),
+        ("DriftFailedRule", BUILT, True),
+        ("DriftFailedRule", changed(BUILT, **{"build-status": "TIMED_OUT"}), True),
+        ("DriftFailedRule", changed(BUILT, **{"build-status": "SUCCEEDED"}), False),
+        ("DriftFailedRule", changed(BUILT, **{"build-status": "IN_PROGRESS"}), False),
+        ("DriftFailedRule", changed(BUILT, **{"project-name": "PullRequestBuild"}), False),
     ],
 )
 def test_mail_is_sent_for_this_pipelines_events_only(stack, rule, event, mails) -> None:
@@ -296,6 +460,14 @@ def test_events_may_publish_to_the_encrypted_topic(stack) -> None:
     (events,) = (item for item in key if item["Principal"] == statement["Principal"])
     assert events["Action"] == ["kms:Decrypt", "kms:GenerateDataKey*"]
     assert "Condition" not in events
+
+
+def test_who_else_may_publish_may_use_the_key_of_the_topic(stack) -> None:
+    template = stack("pat")
+    publishers = allowed(template, "sns:Publish", "Topic")
+    assert publishers == {"PipelineRole", "ProdBuildRole"}  # the approval's mail, drift's mail
+    for right in ("kms:Decrypt", "kms:GenerateDataKey"):
+        assert publishers <= allowed(template, right, "Key.Arn")
 
 
 # ---- The pipeline --------------------------------------------------------------------------------
@@ -332,7 +504,7 @@ def test_every_variable_of_the_pipeline_is_exported_by_an_earlier_action(
                 root = rendering(f"{auth}-serverless")
                 env = yaml.safe_load((root / buildspec).read_text())["env"]
                 known[action["Namespace"]] = set(env["exported-variables"])
-    assert {"COMMIT_AUTHOR", "CommitId", "BUILD_ID"} <= used
+    assert {"COMMIT_AUTHOR", "CommitId", "BUILD_ID", "DATA_LOSS", "PLAN_SHA256"} <= used
 
 
 def test_the_approval_says_who_what_and_where_to_look(stack) -> None:
@@ -343,13 +515,17 @@ def test_the_approval_says_who_what_and_where_to_look(stack) -> None:
         "Review",
         "Production",
     ]
-    (approval,) = pipeline["Stages"][2]["Actions"]
+    plan, approval = pipeline["Stages"][2]["Actions"]
+    assert (plan["Name"], plan["RunOrder"]) == ("Plan", 1)
+    assert (approval["Name"], approval["RunOrder"]) == ("Approve", 2)
+    assert approval["Configuration"]["NotificationArn"] == "Topic"
     text = approval["Configuration"]["CustomData"]
-    assert "#{QA.COMMIT_AUTHOR}" in text
-    assert "#{Source.CommitId}" in text
+    assert {"QA.COMMIT_AUTHOR", "Plan.COMMIT", "Plan.DELETES", "Plan.DATA_LOSS"} <= set(
+        re.findall(r"#\{(.+?)\}", text)
+    )
     link = approval["Configuration"]["ExternalEntityLink"]
     assert link.startswith("https://us-east-1.console.aws.amazon.com/codesuite/codebuild/")
-    assert link.endswith("/QaBuild/build/#{QA.BUILD_ID}/?region=us-east-1")
+    assert link.endswith("/PlanBuild/build/#{Plan.BUILD_ID}/?region=us-east-1")
     assert max(len(text), len(link)) <= 1000
 
 
@@ -357,9 +533,83 @@ def test_production_takes_the_commit_from_the_source_and_from_qa_only_the_wheel(
     stages = stack("pat")["Resources"]["Pipeline"]["Properties"]["Stages"]
     assert stages[0]["Actions"][0]["OutputArtifacts"] == [{"Name": "Source"}]
     assert stages[1]["Actions"][0]["OutputArtifacts"] == [{"Name": "Wheel"}]
-    production = stages[3]["Actions"][0]
-    assert production["InputArtifacts"] == [{"Name": "Source"}, {"Name": "Wheel"}]
-    assert production["Configuration"]["PrimarySource"] == "Source"
+    plan, (production,) = stages[2]["Actions"][0], stages[3]["Actions"]
+    assert plan["InputArtifacts"] == [{"Name": "Source"}, {"Name": "Wheel"}]
+    assert plan["OutputArtifacts"] == [{"Name": "Plan"}]
+    assert production["InputArtifacts"] == [
+        {"Name": "Source"},
+        {"Name": "Wheel"},
+        {"Name": "Plan"},
+    ]
+    assert {one["Configuration"]["PrimarySource"] for one in (plan, production)} == {"Source"}
+
+
+def test_production_is_told_which_plan_was_approved(stack) -> None:
+    stages = stack("pat")["Resources"]["Pipeline"]["Properties"]["Stages"]
+    told = stages[3]["Actions"][0]["Configuration"]["EnvironmentVariables"]
+    assert json.loads(told) == [{"name": "PLAN_SHA256", "value": "#{Plan.PLAN_SHA256}"}]
+
+
+# ---- The network ---------------------------------------------------------------------------------
+
+
+def test_in_a_vpc_are_all_builds_or_none(stack) -> None:
+    template = stack("pat", **VPC)
+    for project in of_type(template, "CodeBuild::Project").values():
+        assert project["VpcConfig"] == {
+            "VpcId": "vpc-1",
+            "Subnets": ["subnet-1", "subnet-2"],
+            "SecurityGroupIds": ["sg-1"],
+        }
+    attached = {
+        name: role.get("ManagedPolicyArns") for name, role in of_type(template, "IAM::Role").items()
+    }
+    assert attached == {
+        name: ["VpcAccess"] if name.endswith("BuildRole") else None for name in attached
+    }
+    document = of_type(template, "IAM::ManagedPolicy")["VpcAccess"]["PolicyDocument"]
+    everything, permission = document["Statement"]
+    assert not [one for one in everything["Action"] if not one.startswith("ec2:") or "*" in one]
+    assert permission["Condition"]["StringEquals"] == {
+        "ec2:AuthorizedService": "codebuild.amazonaws.com"
+    }
+
+    plain = stack("pat")
+    assert not [one for one in of_type(plain, "CodeBuild::Project").values() if "VpcConfig" in one]
+    assert "VpcAccess" not in plain["Resources"]
+    assert not [
+        role for role in of_type(plain, "IAM::Role").values() if role.get("ManagedPolicyArns")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [
+        ({}, []),
+        (VPC, []),
+        (VPC | {"SubnetIds": ""}, ["SubnetIds"]),
+        (VPC | {"SecurityGroupIds": ""}, ["SecurityGroupIds"]),
+    ],
+)
+def test_half_a_vpc_is_refused(rendering, given: dict, refused: list[str]) -> None:
+    source = Template.from_yaml(rendering("pat-serverless") / "cicd/stack.yml").template
+    rule = source["Rules"]["WholeVpc"]
+    # cloud-radar evaluates no rules, but conditions.
+    source["Conditions"]["Rule"] = rule["RuleCondition"]
+    words = [one["AssertDescription"] for one in rule["Assertions"]]
+    source["Conditions"] |= {word: rule["Assertions"][n]["Assert"] for n, word in enumerate(words)}
+    holds = Template(source).render(given)["Conditions"]
+    failed = [word for word in words if holds["Rule"] and not holds[word]]
+    assert [word.split("set ")[1].split()[0] for word in failed] == refused
+
+
+def test_every_build_takes_its_packages_from_the_index(stack) -> None:
+    index = "https://pypi.example.com/simple"
+    for url in ("", index):
+        for project in of_type(stack("pat", PackageIndexUrl=url), "CodeBuild::Project").values():
+            variables = project["Environment"]["EnvironmentVariables"]
+            told = {one["Name"]: one["Value"] for one in variables if "_INDEX" in one["Name"]}
+            assert told == ({"UV_DEFAULT_INDEX": index, "PIP_INDEX_URL": index} if url else {})
 
 
 # ---- The whole -----------------------------------------------------------------------------------
@@ -377,7 +627,9 @@ def test_everything_that_takes_tags_has_them(stack, auth: str) -> None:
 @pytest.mark.parametrize("auth", AUTHS)
 def test_two_copies_live_side_by_side(stack, auth: str) -> None:
     """Every physical name carries the stack's name, or is the one parameter that must differ."""
-    for name, item in stack(auth, RepoName="copy")["Resources"].items():
+    for name, item in stack(auth, RepoName="copy", **VPC)["Resources"].items():
+        if item["Type"] == "AWS::IAM::Policy":  # its name is within the role's
+            continue
         short = item["Type"].rsplit("::", 1)[1]
         for key in ("Name", f"{short}Name", "BucketName", "AliasName"):
             value = item["Properties"].get(key, "my-cloud-radar-stack")
@@ -435,6 +687,13 @@ def test_no_mail_without_an_address(stack) -> None:
         ("NotificationEmail", "nobody"),
         ("QaClientId", ""),
         ("ProdClientId", "1234"),
+        ("DriftSchedule", "0 5 * * *"),
+        ("DriftSchedule", "cron()"),
+        ("VpcId", "vpc"),
+        ("SubnetIds", "subnet-1, subnet-2"),
+        ("SecurityGroupIds", "subnet-1"),
+        ("PackageIndexUrl", "http://pypi.example.com/simple"),
+        ("PackageIndexUrl", "https://user:password@pypi.example.com/simple"),
     ],
 )
 def test_a_wrong_parameter_is_refused_with_a_reason(stack, rendering, parameter, value) -> None:
@@ -444,7 +703,10 @@ def test_a_wrong_parameter_is_refused_with_a_reason(stack, rendering, parameter,
     assert template["Parameters"][parameter]["ConstraintDescription"]
 
 
-PARAMETERS = {"RepoName", "BranchName", "QaWorkspaceHost", "ProdWorkspaceHost", "NotificationEmail"}
+PARAMETERS = {
+    *("RepoName", "BranchName", "QaWorkspaceHost", "ProdWorkspaceHost", "NotificationEmail"),
+    *("DriftSchedule", "VpcId", "SubnetIds", "SecurityGroupIds", "PackageIndexUrl"),
+}
 OUTPUTS = {
     "CloneUrl",
     "CodeCommitUrl",
@@ -452,6 +714,7 @@ OUTPUTS = {
     "PipelineUrl",
     "QaBuildRoleArn",
     "ProdBuildRoleArn",
+    "TopicArn",
     "ArtifactBucketName",
     "LogBucketName",
 }

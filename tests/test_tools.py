@@ -5,12 +5,15 @@ CodeBuild project from a stack, so the stack that these tests create has paramet
 """
 
 import hashlib
+import io
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import boto3
@@ -325,6 +328,9 @@ def test_push_does_not_push_a_repository_around_this_one(account) -> None:
 # ---- make status, approve, reject ----------------------------------------------------------------
 
 
+PLAN = "# What would change in prod\n\n- create jobs.new\n"
+
+
 def codepipeline(waits: bool, deployed: list[str]):
     """Answers as CodePipeline does: what waits in Review, and what the builds were given."""
     execution = "aaaaaaaa-1111-2222-3333-444444444444"
@@ -339,7 +345,10 @@ def codepipeline(waits: bool, deployed: list[str]):
         for name, action in (("QA", done), ("Review", approve if waits else done))
     ] + [{"stageName": "Production", "actionStates": [{"actionName": "Deploy"}]}]
     reviewed = {
+        "pipelineExecutionId": execution,
+        "stageName": "Review",
         "actionName": "Review",
+        "status": "InProgress",
         "input": {
             "configuration": {},
             "resolvedConfiguration": {
@@ -348,8 +357,19 @@ def codepipeline(waits: bool, deployed: list[str]):
             },
         },
     }
+    plan = {"bucket": "artifacts-1", "key": "plan"}
+    planned = {
+        "pipelineExecutionId": execution,
+        "stageName": "Review",
+        "actionName": "Plan",
+        "status": "Succeeded",
+        "input": {"configuration": {"ProjectName": f"{SLUG}-plan"}},
+        "output": {"outputArtifacts": [{"name": "Plan", "s3location": plan}]},
+    }
     builds = [
         {
+            "pipelineExecutionId": execution,
+            "stageName": env,
             "actionName": "Deploy",
             "input": {
                 "configuration": {"ProjectName": f"{SLUG}-{env}"},
@@ -363,14 +383,14 @@ def codepipeline(waits: bool, deployed: list[str]):
         for env in deployed
         for status, key in (("Failed", "broken"), ("Succeeded", "key"), ("Succeeded", "old"))
     ]
-    summary = {
+    known = {
         "pipelineExecutionId": execution,
-        "sourceRevisions": [{"actionName": "Source", "revisionId": "0123abcd9999"}],
+        "artifactRevisions": [{"name": "Source", "revisionId": "0123abcd9999"}],
     }
     answers = {
         "GetPipelineState": {"pipelineName": "pipeline-1", "stageStates": stages},
-        "ListPipelineExecutions": {"pipelineExecutionSummaries": [summary]},
-        "ListActionExecutions": {"actionExecutionDetails": [reviewed, *builds]},
+        "GetPipelineExecution": {"pipelineExecution": known},
+        "ListActionExecutions": {"actionExecutionDetails": [reviewed, planned, *builds]},
         "PutApprovalResult": {"approvedAt": 1795500001},
     }
 
@@ -391,9 +411,20 @@ def pipeline(account):
 
     def run(*args: str, waits: bool = True) -> tuple[subprocess.CompletedProcess, list[Request]]:
         given = account()
-        given.create_stack(
-            TOPIC, {"PipelineName": "pipeline-1", "PipelineUrl": "https://console.example/p"}
-        )
+        manager = given.client("secretsmanager")
+        arns = {
+            f"{name}SecretArn": manager.create_secret(Name=name, SecretString="x")["ARN"]
+            for name in ("Qa", "Prod")
+        }
+        manager.put_secret_value(SecretId="Prod", SecretString="y")
+        outputs = {"PipelineName": "pipeline-1", "PipelineUrl": "https://console.example/p"}
+        given.create_stack(TOPIC, outputs | arns)
+        s3 = given.client("s3")
+        s3.create_bucket(Bucket="artifacts-1")
+        artifact = io.BytesIO()
+        with zipfile.ZipFile(artifact, "w") as archive:
+            archive.writestr("plan.md", PLAN)
+        s3.put_object(Bucket="artifacts-1", Key="plan", Body=artifact.getvalue())
         with serve(codepipeline(waits, [])) as (url, seen):
             return given.make(*args, AWS_ENDPOINT_URL_CODEPIPELINE=url), seen
 
@@ -410,6 +441,8 @@ def test_status_shows_stages_commit_and_what_waits(pipeline) -> None:
     assert "Production not run yet" in lines
     assert "Waits in Review: Ada[bot] asks [/to] deploy commit 0123abcd" in lines
     assert "https://link.example/build" in lines
+    assert "Token of qa not set yet: make secrets" in lines
+    assert any(re.match("Token of prod set .*, 0 days ago; ", line) for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -423,7 +456,9 @@ def test_status_shows_stages_commit_and_what_waits(pipeline) -> None:
 def test_an_answer_reaches_the_approval_that_waits(pipeline, args, status, summary) -> None:
     result, seen = pipeline(*args)
     assert result.returncode == 0, result.stderr
-    assert result.stdout == f"Ada[bot] asks [/to] deploy commit 0123abcd\n{status}.\n"
+    link = "https://link.example/build"
+    shown = f"Ada[bot] asks [/to] deploy commit 0123abcd\n{link}\n\n{PLAN}\n{status}.\n"
+    assert result.stdout == shown
     (put,) = (json.loads(item.body) for item in seen if operation(item) == "PutApprovalResult")
     said = put["result"].pop("summary")
     assert put == {
@@ -451,7 +486,7 @@ def test_no_answer_without_a_reason_or_an_approval(pipeline, args, waits, said) 
     assert "PutApprovalResult" not in [operation(item) for item in seen]
 
 
-@pytest.mark.parametrize("command", ["status", "approve", "secrets"])
+@pytest.mark.parametrize("command", ["status", "approve", "rollback", "secrets"])
 def test_without_a_stack_the_way_to_one_is_shown(account, command: str) -> None:
     result = account().make(command)
     assert result.returncode != 0

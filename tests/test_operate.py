@@ -1,0 +1,510 @@
+"""`make status`, `approve`, `reject`, `start`, `logs` and `drift`: every screen and every refusal.
+
+tests/test_tools.py runs some of them by make, against servers.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+from operating import ADA, SLUG, Operator, Refusal, operators
+
+A, B, C = "aaaaaaaa-1", "bbbbbbbb-1", "cccccccc-1"
+PLAN = "# What would change in prod\n\n**0 to create, 1 to update**\n"
+DENIED = Refusal("AccessDeniedException", "not you")
+
+
+@pytest.fixture
+def operator(default: Path, monkeypatch, capsys) -> Iterator[Operator]:
+    """An operator of the default rendering, whose stack has just been created."""
+    yield from operators(default, monkeypatch, capsys)
+
+
+@pytest.fixture
+def other_operator(request, rendering, monkeypatch, capsys) -> Iterator[Operator]:
+    """An operator of a rendering that signs in otherwise."""
+    yield from operators(rendering(request.param), monkeypatch, capsys)
+
+
+def ago(days: int) -> datetime:
+    """The day that many days ago."""
+    return datetime.now(UTC) - timedelta(days=days, hours=1)
+
+
+# ---- make status ---------------------------------------------------------------------------------
+
+
+def test_status_is_one_screen(operator: Operator) -> None:
+    cloud = operator.cloud
+    cloud.release(A, "0123abcd99")
+    cloud.release(B, "5678ef0199")
+    cloud.stage("QA", "Succeeded", B)
+    cloud.approval(PLAN)
+    cloud.stage("Production", "Failed", B)
+    cloud.looked("2 of 5 resources in prod are not as deployed")
+    cloud.secret("Qa", 3)
+    cloud.secret("Prod", 40, was_set=False)
+    screen = operator.run("status")
+    assert (screen.code, screen.err) == (0, "")
+    assert screen.lines == [
+        "pipeline-1 https://console.example/p",
+        "",
+        "Stage State Since Commit Execution",
+        "QA Succeeded 24 Nov 14:00 5678ef01 bbbbbbbb",
+        "Review InProgress 0123abcd eeeeeeee",
+        "Production Failed 24 Nov 14:00 5678ef01 bbbbbbbb",
+        "",
+        "Waits in Review: Ada[bot] asks [/to] deploy commit 0123abcd. It deletes no data.",
+        "https://link.example/build",
+        "",
+        "In qa 0123abcd, 24 Nov 16:00, execution eeeeeeee",
+        "In prod 5678ef01, 24 Nov 15:00, execution bbbbbbbb",
+        "Drift 2 of 5 resources in prod are not as deployed (24 Nov 14:00)",
+        f"Token of qa set {ago(3):%d %b %Y}, 3 days ago; its workspace knows when it expires",
+        "Token of prod not set yet: make secrets",
+    ]
+
+
+def test_status_of_a_new_stack(operator: Operator) -> None:
+    operator.cloud.stages = [{"stageName": "Production", "actionStates": []}]
+    screen = operator.run("status")
+    assert screen.code == 0, screen.err
+    assert screen.lines[3] == "Production not run yet"
+    rest = ["In qa nothing yet", "In prod nothing yet", "Drift nobody has looked yet: make drift"]
+    assert screen.lines[5:8] == rest
+
+
+def test_status_says_that_a_rollback_is_deployed(operator: Operator) -> None:
+    for execution, commit, back_to in ((A, "0123abcd99", ""), (B, "5678ef0199", ""), (C, "", A)):
+        operator.cloud.release(execution, commit, back_to)
+    operator.cloud.stage("Production", "Succeeded", C, type="ROLLBACK")
+    lines = operator.run("status").lines
+    assert "Production Succeeded 24 Nov 14:00 0123abcd cccccccc (rollback)" in lines
+    assert "In prod 0123abcd, 24 Nov 16:00, rolled back to execution aaaaaaaa" in lines
+
+
+@pytest.mark.parametrize(
+    ("builds", "schedule", "said"),
+    [
+        (["none"], "rate(1 day)", "Drift none (24 Nov 14:00)"),
+        (["none", "IN_PROGRESS"], "x", "Drift none (24 Nov 14:00); a build is looking now"),
+        (["IN_PROGRESS"], "x", "Drift unknown; a build is looking now"),
+        (["none", "FAILED"], "x", "Drift none (24 Nov 14:00); the last build could not look"),
+        (["FAILED"], "x", "Drift unknown; the last build could not look (24 Nov 14:00)"),
+        (["none"], "", "Drift none (24 Nov 14:00); the schedule is off (DriftSchedule is empty)"),
+    ],
+)
+def test_status_says_what_is_known_of_drift(operator, builds, schedule, said) -> None:
+    for build in builds:
+        known = operator.cloud.looked(build)
+        known |= {"buildStatus": build} if build.isupper() else {}
+    operator.cloud.parameters["DriftSchedule"] = schedule
+    screen = operator.run("status")
+    assert screen.code == 0, screen.err
+    assert [line for line in screen.lines if line.startswith(said)]
+
+
+def test_status_shows_the_rest_to_who_may_not_see_everything(operator: Operator) -> None:
+    operator.cloud.answers["ListSecretVersionIds"] = lambda _: DENIED
+    del operator.cloud.resources["DriftBuild"]
+    screen = operator.run("status")
+    assert screen.code == 0, screen.err
+    assert "Token of qa unknown: AWS refuses ListSecretVersionIds: not you" in screen.lines
+    gone = "Drift unknown: the stack has no DriftBuild; bring it up: make stack"
+    assert gone in screen.lines
+
+
+@pytest.mark.parametrize(
+    ("other_operator", "said"),
+    [
+        (
+            "oauth-m2m-serverless",
+            [
+                "Secret of qa set {ago}, 700 days ago; expires by {last} at the latest",
+                "Secret of prod not set yet: make secrets",
+            ],
+        ),
+        (
+            "aws-iam-serverless",
+            [
+                "Drift nobody has looked yet: make drift",
+                "Credentials none is stored: builds sign in with their AWS roles",
+            ],
+        ),
+    ],
+    indirect=["other_operator"],
+)
+def test_status_knows_of_a_credential_what_aws_knows(other_operator: Operator, said) -> None:
+    other_operator.cloud.secret("Qa", 700)
+    other_operator.cloud.secret("Prod", 1, was_set=False)
+    screen = other_operator.run("status")
+    assert screen.code == 0, screen.err
+    days = {"ago": f"{ago(700):%d %b %Y}", "last": f"{ago(700) + timedelta(days=730):%d %b %Y}"}
+    assert screen.lines[-2:] == [line.format(**days) for line in said]
+
+
+def test_another_year_is_named(operator: Operator) -> None:
+    operator.cloud.looked("none", startTime=datetime(2020, 1, 2, 3, 4, tzinfo=UTC))
+    assert "Drift none (02 Jan 2020 03:04)" in operator.run("status").lines
+
+
+# ---- make approve, make reject -------------------------------------------------------------------
+
+
+def test_the_whole_plan_is_shown_before_the_question(operator: Operator) -> None:
+    operator.cloud.approval(PLAN)
+    screen = operator.run("approval", "Approved", typed="Y\n", REASON="looks good")
+    assert screen == (
+        0,
+        "Ada[bot] asks [/to] deploy commit 0123abcd. It deletes no data.\n"
+        f"https://link.example/build\n\n{PLAN}\nApprove it? [y/N] Approved.\n",
+        "",
+    )
+    assert operator.cloud.called("PutApprovalResult") == [
+        {
+            "pipelineName": "pipeline-1",
+            "stageName": "Review",
+            "actionName": "Approve",
+            "token": "t-1",
+            "result": {"status": "Approved", "summary": "looks good"},
+        }
+    ]
+
+
+def test_a_rejection_shows_what_is_rejected(operator: Operator) -> None:
+    operator.cloud.approval(PLAN, loses=True)
+    screen = operator.run("approval", "Rejected", REASON="x" * 600)
+    assert screen.code == 0, screen.err
+    assert screen.out.endswith(f"\n\n{PLAN}\nRejected.\n")
+    (given,) = operator.cloud.called("PutApprovalResult")
+    assert given["result"] == {"status": "Rejected", "summary": "x" * 512}
+
+
+@pytest.mark.parametrize(
+    ("loses", "terminal", "typed", "approved"),
+    [
+        (False, True, "y\n", True),
+        (False, True, "\n", False),
+        (False, True, "no\n", False),
+        (False, False, "", True),
+        (True, True, "y\ndelete\n", True),
+        (True, True, "y\ny\n", False),
+        (True, True, "y\n", False),
+        (True, True, "n\ndelete\n", False),
+        (True, False, "delete\n", True),
+        (True, False, "y\n", False),
+        (True, False, "", False),
+    ],
+)
+def test_a_plan_that_loses_data_takes_a_word(operator, loses, terminal, typed, approved) -> None:
+    operator.cloud.approval(PLAN, loses)
+    operator.terminal = terminal
+    screen = operator.run("approval", "Approved", typed=typed)
+    word = ": that takes the word delete" if loses else ""
+    refused = (1, f"approval.py: nothing is approved{word}\n")
+    assert (screen.code, screen.err) == ((0, "") if approved else refused)
+    assert len(operator.cloud.called("PutApprovalResult")) == approved
+
+
+def test_the_word_is_taken_for_what_the_plan_says(operator: Operator, default: Path) -> None:
+    """approval.py knows a plan that loses data by how cicd/plan.py tells it."""
+
+    def module(file: str):
+        spec = importlib.util.spec_from_file_location(Path(file).stem, default / file)
+        loaded = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(loaded)
+        return loaded
+
+    recorded = json.loads((ROOT / "tests/data/client-recordings.json").read_text())["recordings"]
+    (text,) = (one["stdout"] for one in recorded if one["name"] == "plan-delete-json")
+    plans = module("cicd/plan.py")
+    told = plans.variables(plans.Plan(text))
+    assert f"export DATA_LOSS='{module('tools/approval.py').LOSS}: " in told
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (None, "cannot be shown: AWS refuses GetObject: The specified key does not exist.. Read"),
+        (b"PK", "The plan cannot be shown: its artifact is damaged (File is not a zip file)."),
+    ],
+)
+def test_without_its_plan_an_approval_says_why(operator: Operator, body, said) -> None:
+    operator.cloud.approval(PLAN)
+    operator.cloud.objects = {"eeeeeeee-1/Plan": body} if body else {}
+    screen = operator.run("approval", "Approved", typed="n\n")
+    assert said in screen.out
+    assert operator.cloud.called("PutApprovalResult") == []
+
+
+def test_an_approval_without_a_plan_says_so(operator: Operator) -> None:
+    operator.cloud.approval(PLAN)
+    operator.cloud.actions[1]["output"] = {}
+    screen = operator.run("approval", "Approved", typed="n\n")
+    assert "\nThis execution has no plan to show.\n" in screen.out
+
+
+def test_of_two_tries_the_newest_plan_counts(operator: Operator) -> None:
+    operator.cloud.approval(PLAN, loses=True)
+    approve = operator.cloud.actions.pop(0)
+    again = {"outputs": ("Again",), "variables": {"DATA_LOSS": "It deletes no data."}}
+    newer = operator.cloud.action("eeeeeeee-1", "Review", "Plan", **again)
+    newer["output"]["outputArtifacts"][0]["name"] = "Plan"
+    operator.cloud.objects["eeeeeeee-1/Again"] = operator.cloud.objects["eeeeeeee-1/Plan"]
+    operator.cloud.actions.insert(0, approve)
+    screen = operator.run("approval", "Approved")
+    assert screen.code == 0, screen.err
+    (got,) = operator.cloud.called("GetObject")
+    assert got["Key"] == "eeeeeeee-1/Again"
+
+
+def test_what_others_wrote_cannot_change_the_screen(operator: Operator) -> None:
+    operator.cloud.approval("- delete\x1b[2K\r\n- \x1b[31mred\x1b[0m \x9b2J \u202egnp.exe\rx\tä\n")
+    screen = operator.run("approval", "Approved")
+    assert "\n- delete\n- red \ufffd2J \ufffdgnp.exe\ufffdx\tä\n" in screen.out
+
+
+TOO_LATE = " Your answer changes nothing; see: make status\n"
+
+
+@pytest.mark.parametrize("code", ["ApprovalAlreadyCompleted", "InvalidApprovalToken"])
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ({"status": "Succeeded", "updatedBy": ADA}, "ada@example.com has approved it"),
+        ({"status": "Failed", "updatedBy": ADA}, "ada@example.com has rejected it"),
+        ({"status": "Failed"}, "it has been answered, or has expired"),
+    ],
+)
+def test_of_two_answers_the_second_comes_too_late(operator, code, record, said) -> None:
+    operator.cloud.approval(PLAN)
+
+    def put(_: dict) -> Refusal:
+        operator.cloud.actions[0] |= record
+        return Refusal(f"{code}Exception")
+
+    operator.cloud.answers["PutApprovalResult"] = put
+    screen = operator.run("approval", "Approved")
+    assert screen.code == 1
+    assert screen.err.startswith(f"approval.py: too late: {said}")
+    assert screen.err.endswith(TOO_LATE)
+    assert "Approved." not in screen.out
+
+
+@pytest.mark.parametrize(
+    ("answer", "waits", "said"),
+    [
+        ("Rejected", True, 'say why: make reject REASON="..."'),
+        ("Approved", False, "nothing waits for an approval; see: make status"),
+    ],
+)
+def test_nothing_is_answered(operator: Operator, answer: str, waits: bool, said: str) -> None:
+    operator.cloud.approval(PLAN)
+    operator.cloud.stages = operator.cloud.stages if waits else []
+    assert operator.run("approval", answer) == (1, "", f"approval.py: {said}\n")
+
+
+# ---- make start ----------------------------------------------------------------------------------
+
+
+def test_start_says_what_it_has_started(operator: Operator) -> None:
+    assert operator.run("start") == (
+        0,
+        "Started execution 55555555-1 on the head of main.\nFollow it: make status, make logs\n",
+        "",
+    )
+    (given,) = operator.cloud.called("StartPipelineExecution")
+    assert (given["name"], "sourceRevisions" in given) == ("pipeline-1", False)
+
+
+def test_start_passes_on_what_aws_says(operator: Operator) -> None:
+    limit = Refusal("ConcurrentPipelineExecutionsLimitExceededException", "too many")
+    operator.cloud.answers["StartPipelineExecution"] = lambda _: limit
+    refused = "start.py: AWS refuses StartPipelineExecution: too many\n"
+    assert operator.run("start") == (1, "", refused)
+
+
+# ---- make logs -----------------------------------------------------------------------------------
+
+
+def test_logs_follow_a_build_to_its_end(operator: Operator) -> None:
+    cloud = operator.cloud
+    cloud.build("ProdBuild", hour=5)
+    build = cloud.build("QaBuild", "IN_PROGRESS", logs={"groupName": "/aws/codebuild/x"})
+
+    def starts() -> None:
+        build["logs"]["streamName"] = "s"
+
+    def writes() -> None:
+        cloud.log += ["one", "two", "three"]
+
+    def ends() -> None:
+        build["buildStatus"] = "SUCCEEDED"
+
+    def late() -> None:
+        cloud.log.append("\x1b[32mlast\x1b[0m")
+
+    operator.waiting = iter([starts, writes, ends, late])
+    screen = operator.run("logs")
+    assert screen == (
+        0,
+        f"{SLUG}-qa:1, started 24 Nov 14:00\none\ntwo\nthree\nlast\nSUCCEEDED\n",
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "shown"),
+    [("", "plan:1"), ("qa", "qa:0"), ("drift", "drift:2"), ("pull-request", "pull-request:3")],
+)
+def test_logs_are_of_the_last_build_or_the_named_one(operator, wanted, shown) -> None:
+    for hour, name in enumerate(("Qa", "Plan", "Drift", "PullRequest")):
+        operator.cloud.build(f"{name}Build", hour=hour)
+    operator.cloud.log = ["hello"]
+    screen = operator.run("logs", BUILD=wanted)
+    assert screen.code == 0, screen.err
+    assert screen.out.startswith(f"{SLUG}-{shown}, started ")
+    assert screen.out.endswith("\nhello\nSUCCEEDED\n")
+
+
+def test_logs_say_why_a_build_failed_that_wrote_none(operator: Operator) -> None:
+    phases = [
+        {"phaseType": "QUEUED", "phaseStatus": "SUCCEEDED"},
+        {
+            "phaseType": "DOWNLOAD_SOURCE",
+            "phaseStatus": "FAILED",
+            "contexts": [{"message": "Secrets Manager can't find the secret"}, {}],
+        },
+        {"phaseType": "COMPLETED"},
+    ]
+    operator.cloud.build("ProdBuild", "FAILED", phases=phases)
+    assert operator.run("logs").lines[1:] == [
+        "It has no log: none was written, or it has expired (docs/operations.md).",
+        "DOWNLOAD_SOURCE: Secrets Manager can't find the secret",
+        "FAILED",
+    ]
+
+
+def test_logs_stop_being_followed_without_a_trace(operator: Operator) -> None:
+    operator.cloud.build("QaBuild", "IN_PROGRESS")
+    operator.cloud.log = ["one"]
+
+    def control_c() -> None:
+        raise KeyboardInterrupt
+
+    operator.waiting = iter([control_c])
+    screen = operator.run("logs")
+    said = "No longer followed; the build itself is not stopped.\n"
+    assert screen == (0, f"{SLUG}-qa:0, started 24 Nov 14:00\none\n\n{said}", "")
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        ("", "logs.py: there was no such build yet; see: make status"),
+        ("prd", "logs.py: no build prd; there are: qa, plan, prod, drift, pull-request"),
+        ("plan", "the stack has no PlanBuild; bring it up: make stack"),
+    ],
+)
+def test_logs_that_are_not_there(operator: Operator, build: str, said: str) -> None:
+    kept = ("PlanBuild",) if build else ()
+    operator.cloud.resources = {k: v for k, v in operator.cloud.resources.items() if k not in kept}
+    assert operator.run("logs", BUILD=build) == (1, "", f"{said}\n")
+
+
+# ---- make drift ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "found", "code", "out", "err"),
+    [
+        ("SUCCEEDED", "none", 0, "Drift: none\n", ""),
+        ("SUCCEEDED", "nothing is deployed yet", 0, "Drift: nothing is deployed yet\n", ""),
+        ("SUCCEEDED", "1 of 5 resources differ", 1, "Drift: 1 of 5 resources differ\n", ""),
+        ("FAILED", "", 2, "BUILD: exit status 1\n", "drift.py: the build could not look: FAILED\n"),
+        ("STOPPED", "", 2, "BUILD: exit status 1\n", "could not look: STOPPED\n"),
+        ("FAILED", "none", 2, "BUILD: exit status 1\n", "could not look: FAILED\n"),
+        ("SUCCEEDED", "", 2, "", "could not look: SUCCEEDED\n"),
+    ],
+)
+def test_drift_says_what_its_build_found(operator, status, found, code, out, err) -> None:
+    cloud = operator.cloud
+    cloud.log = ["looking"]
+    contexts = [{"message": "exit status 1"}]
+
+    def ends() -> None:
+        cloud.builds[0] |= {
+            "buildStatus": status,
+            "exportedEnvironmentVariables": [{"name": "DRIFT", "value": found}] if found else [],
+            "phases": [{"phaseType": "BUILD", "phaseStatus": status, "contexts": contexts}],
+        }
+
+    operator.waiting = iter([ends, lambda: None])
+    screen = operator.run("drift")
+    assert screen[:2] == (code, f"{SLUG}-drift:0, started 24 Nov 14:00\nlooking\n{out}")
+    assert screen.err.endswith(err)
+    assert cloud.called("StartBuild") == [{"projectName": f"{SLUG}-drift"}]
+
+
+def test_drift_that_could_not_be_looked_for_is_no_drift(operator: Operator) -> None:
+    operator.cloud.answers["StartBuild"] = lambda _: Refusal("AccountLimitExceededException")
+    refused = "drift.py: AWS refuses StartBuild: no\n"
+    assert operator.run("drift") == (2, "", refused)
+    operator.cloud.resources = {}
+    missing = "the stack has no DriftBuild; bring it up: make stack\n"
+    assert operator.run("drift") == (2, "", missing)
+
+
+def test_drift_that_nobody_waits_for_is_no_drift(operator: Operator) -> None:
+    def control_c() -> None:
+        raise KeyboardInterrupt
+
+    operator.waiting = iter([control_c])
+    screen = operator.run("drift")
+    assert (screen.code, screen.err) == (2, "\ndrift.py: stopped\n")
+
+
+# ---- The Makefile --------------------------------------------------------------------------------
+
+
+def make(root: Path, *arguments: str, **env: str) -> str:
+    """What make prints, where a command of its prints itself or one of its variables."""
+    clean = {"PATH": os.environ["PATH"]} | env
+    command = ["make", "--no-print-directory", *arguments]
+    return subprocess.check_output(command, cwd=root, env=clean, text=True)
+
+
+@pytest.mark.parametrize(
+    ("target", "command"),
+    [
+        ("start", "tools/start.py"),
+        ("status", "tools/status.py"),
+        ("logs", "tools/logs.py"),
+        ("approve", "tools/approval.py Approved"),
+        ("reject", "tools/approval.py Rejected"),
+        ("releases", "tools/releases.py"),
+        ("rollback", "tools/rollback.py"),
+        ("drift", "tools/drift.py"),
+        ("destroy", "tools/destroy.py"),
+    ],
+)
+def test_make_knows_the_command(default: Path, target: str, command: str) -> None:
+    assert make(default, target, "OPS=@echo") == f"{command}\n"
+    assert f"\n  make {target:<8}  " in make(default, "help")
+
+
+@pytest.mark.parametrize(
+    ("target", "name"), [("rollback", "TO"), ("logs", "BUILD"), ("releases", "COUNT")]
+)
+def test_what_is_typed_reaches_the_command_and_no_shell(default: Path, target, name) -> None:
+    typed = "`touch x` $(nothing)'\";| #"
+    shown = make(default, target, f"{name}={typed}", f"OPS=printenv {name} #")
+    assert shown == "`touch x` '\";| #\n"
+    assert make(default, target, f"OPS=printenv {name} #", **{name: "foreign"}) == "\n"

@@ -1,0 +1,353 @@
+"""The gate, rehearsed: a plan to decide on, that plan deployed or nothing, and the way back.
+
+The repositories here have one wheel, made beforehand, whose version never changes, and production
+deploys without running the job.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from rehearsal import play
+from rehearsing import APPROVED, PROD, edit, said
+
+JOB = "resources/my_data_project.job.yml"
+RUN = "      - databricks bundle run -t prod my_data_project_job\n"
+SCHEMA = """\
+resources:
+  schemas:
+    extra:
+      name: extra
+      catalog_name: ${var.catalog}
+"""
+
+
+@pytest.fixture
+def gate(deploying: Path) -> Path:
+    """A repository whose builds deploy, and no more."""
+    edit(deploying, "cicd/buildspecs/production.yml", RUN, "")
+    return deploying
+
+
+def workspace(played: play.Rehearsal) -> Path:
+    """The folder that stands for production's workspace."""
+    return played.home / "databricks" / urlsplit(PROD).netloc
+
+
+def content(played: play.Rehearsal) -> dict[str, bytes]:
+    """Everything that production has: files, state, resources."""
+    root = workspace(played)
+    skip = {"issued.json"}
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and path.name not in skip
+    }
+
+
+def log(execution, stage: str) -> str:
+    """The log of the first build of a stage."""
+    (found,) = (one for one in execution.stages if one.name == stage)
+    return found.actions[0].build.log.read_text()
+
+
+def meanwhile(played: play.Rehearsal, happens) -> None:
+    """Lets something happen after the plan and before the approval."""
+
+    def decide(execution, action):
+        happens()
+        return APPROVED
+
+    played.pipeline.decide = decide
+
+
+def by_hand(played: play.Rehearsal) -> None:
+    """Somebody changes the job in production's workspace."""
+    file = workspace(played) / "resources.json"
+    told = json.loads(file.read_text())
+    (job,) = told["jobs"].values()
+    job["max_concurrent_runs"] = 7
+    file.write_text(json.dumps(told))
+
+
+def state_file(played: play.Rehearsal) -> Path:
+    """What the client knows of its deployment in production."""
+    (file,) = workspace(played).glob("files/Workspace/Users/*/.bundle/*/prod/state/resources.json")
+    return file
+
+
+def another_deployment(played: play.Rehearsal) -> None:
+    """Somebody else deploys: the state's serial moves on."""
+    file = state_file(played)
+    told = json.loads(file.read_text())
+    file.write_text(json.dumps(told | {"serial": told["serial"] + 1}))
+
+
+def artifact(played: play.Rehearsal, execution, name: str) -> dict[str, bytes]:
+    """The files of an artifact."""
+    bucket, key = execution.artifacts[name]
+    body = played.aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        return {one: archive.read(one) for one in archive.namelist()}
+
+
+def put_plan(played: play.Rehearsal, execution, text: bytes) -> None:
+    """Puts another plan into the place of an execution's."""
+    bucket, key = execution.artifacts["Plan"]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("plan.json", text)
+    played.aws.client("s3").put_object(Bucket=bucket, Key=key, Body=packed.getvalue())
+
+
+def damage(played: play.Rehearsal) -> None:
+    """The newest plan is cut short in the bucket."""
+    execution = played.pipeline.executions[-1]
+    files = artifact(played, execution, "Plan")
+    put_plan(played, execution, files["plan.json"][:300])
+
+
+def test_what_is_planned_is_shown_approved_deployed_and_rolled_back(gate: Path, rehearse) -> None:
+    shown = []
+
+    def before(played) -> None:
+        def decide(execution, action):
+            shown.append(action.text)
+            return APPROVED
+
+        played.pipeline.decide = decide
+
+    def look(played, first) -> None:
+        assert first.status == "Succeeded", said(first, first.stopped_in.name)
+        assert f"commit {first.commit} of main to production. The plan: 4 to create, 0" in shown[0]
+        assert "This is the first release." in log(first, "Review")
+
+        edit(played.repository, JOB, "0 0 6 * * ?", "0 30 7 * * ?")
+        second = played.push()
+        assert second.status == "Succeeded", said(second, second.stopped_in.name)
+        assert "0 to create, 1 to update, 0 to recreate, 0 to delete. It deletes no" in shown[1]
+        line = '  - schedule.quartz_cron_expression: "0 0 6 * * ?" -> "0 30 7 * * ?"\n'
+        plan = artifact(played, second, "Plan")
+        assert sorted(plan) == ["plan.json", "plan.md"]
+        assert line in plan["plan.md"].decode() and line in log(second, "Review")
+        assert f"- changed {JOB}\n\n## In the wheel" in plan["plan.md"].decode()
+        assert "Production has what the plan says: 0 to create, 1 to update" in log(
+            second, "Production"
+        )
+        assert "There: /Workspace/Users/prodbuild@example.com" in log(second, "Production")
+        assert played.pipeline.mails == shown  # so the topic's subscribers read it too
+
+        (played.repository / "README.md").write_text("only words\n")
+        third = played.push()
+        assert third.status == "Succeeded"
+        assert "It changes no resource: files and wheel only." in shown[2]
+
+        back = played.pipeline.rollback("Production", first)
+        assert back.status == "Succeeded", said(back, "Production")
+        assert "A rollback. What it changes, planned just now:" in log(back, "Production")
+        assert '"0 30 7 * * ?" -> "0 0 6 * * ?"' in log(back, "Production")
+        (job,) = json.loads((workspace(played) / "resources.json").read_text())["jobs"].values()
+        assert job["schedule"]["quartz_cron_expression"] == "0 0 6 * * ?"
+        assert len(shown) == 3  # a rollback is the operator's own decision
+        assert not [call for call in played.aws.calls if not call.allowed]
+
+        # What is deployed now is the first release: the next plan is compared with that.
+        forward = played.pipeline.start([], played.branch)
+        assert '"0 0 6 * * ?" -> "0 30 7 * * ?"' in log(forward, "Review")
+        assert f"- changed {JOB}" in log(forward, "Review")
+
+    rehearse(gate, look, before)
+
+
+STOPS = {
+    "stale": (another_deployment, "the plan is stale: since it was made another deployment"),
+    "by hand": (by_hand, "prod was changed by hand since the plan was made"),
+    "damaged": (damage, "plan.json is not the plan that was approved: its SHA-256 is"),
+}
+
+
+def test_what_moves_before_the_approval_stops_production_unchanged(gate: Path, rehearse) -> None:
+    def look(played, execution) -> None:
+        assert execution.status == "Succeeded"
+        for number, (happens, told) in enumerate(STOPS.values()):
+            edit(played.repository, JOB, f"0 {number} 6", f"0 {number + 1} 6")
+            seen = {}
+
+            def now(happens=happens, seen=seen) -> None:
+                happens(played)
+                seen.update(content(played))
+
+            meanwhile(played, now)
+            stopped = played.push()
+            text = said(stopped, "Production")
+            assert "deploy.py: prod: " in text and told in text
+            assert "Nothing is changed. A new plan, to be approved: make start" in text
+            assert "Uploading" not in text
+            assert content(played) == seen, told
+        # The one command that makes a new plan does.
+        meanwhile(played, lambda: None)
+        assert played.pipeline.start([], played.branch).status == "Succeeded"
+
+    rehearse(gate, look)
+
+
+def test_a_first_plan_is_stale_when_somebody_else_was_first(gate: Path, rehearse) -> None:
+    """It names no state that it was made for; the client itself would deploy it all the same."""
+
+    def before(played) -> None:
+        folder = "files/Workspace/Users/prodbuild@example.com/.bundle/my-data-project/prod/state"
+
+        def first() -> None:
+            (workspace(played) / folder).mkdir(parents=True, exist_ok=True)
+            state = {"lineage": "11111111", "serial": 4, "state": {}}
+            (workspace(played) / folder / "resources.json").write_text(json.dumps(state))
+
+        meanwhile(played, first)
+
+    def look(played, execution) -> None:
+        text = said(execution, "Production")
+        assert "the plan is stale" in text and "its state was 0, it is 4 now" in text
+
+    rehearse(gate, look, before)
+
+
+def test_data_is_lost_only_by_a_plan_that_said_so(gate: Path, rehearse) -> None:
+    shown = []
+
+    def before(played) -> None:
+        def decide(execution, action):
+            shown.append(action.text)
+            return APPROVED
+
+        played.pipeline.decide = decide
+
+    def look(played, first) -> None:
+        (played.repository / "resources/extra.schema.yml").write_text(SCHEMA)
+        second = played.push()
+        assert second.status == "Succeeded", said(second, second.stopped_in.name)
+        # The way back to a release without that schema would delete it: nobody has agreed to that.
+        there = content(played)
+        back = played.pipeline.rollback("Production", first)
+        text = said(back, "Production")
+        assert "would lose data, and nobody has approved that: delete schemas.extra" in text
+        assert "Uploading" not in text and content(played) == there
+        (played.repository / "resources/extra.schema.yml").unlink()
+        third = played.push()
+        assert third.status == "Succeeded", said(third, third.stopped_in.name)
+        assert "1 to delete. DATA WOULD BE LOST: delete schemas.extra." in shown[2]
+        assert "> **WARNING: delete schemas.extra: data" in log(third, "Review")
+        assert "schemas" not in str(state_file(played).read_text())
+
+    rehearse(gate, look, before)
+
+
+def test_a_rollback_whose_files_are_gone_changes_nothing(gate: Path, rehearse) -> None:
+    def look(played, first) -> None:
+        (played.repository / "README.md").write_text("second\n")
+        assert played.push().status == "Succeeded"
+        bucket, key = first.artifacts["Source"]
+        played.aws.client("s3").delete_object(Bucket=bucket, Key=key)
+        there = content(played)
+        back = played.pipeline.rollback("Production", first)
+        assert "NoSuchKey" in said(back, "Production")
+        assert content(played) == there
+
+    rehearse(gate, look)
+
+
+def test_half_a_deployment_says_which_half(gate: Path, rehearse) -> None:
+    def before(played) -> None:
+        told = [{"host": PROD, "on": "deploy", "message": "the workspace is down", "after": 2}]
+        (played.home / "databricks/faults.json").write_text(json.dumps(told))
+
+    def look(played, execution) -> None:
+        text = said(execution, "Production")
+        assert "    done: create " in text and "not done: create " in text
+        assert "bundle deploy -t prod --plan" in text and "make rollback" in text
+        # Mended, it goes on from there.
+        (played.home / "databricks/faults.json").unlink()
+        again = played.pipeline.start([], played.branch)
+        assert again.status == "Succeeded", said(again, again.stopped_in.name)
+
+    rehearse(gate, look, before)
+
+
+def test_a_wheel_that_is_missing_after_the_deployment_is_seen(gate: Path, rehearse) -> None:
+    edit(
+        gate,
+        "cicd/deploy.py",
+        "        prove(plan)\n",
+        "        import shutil\n\n"
+        "        [shutil.rmtree(one) for one in Path(os.environ['GONE']).rglob('.internal')]\n"
+        "        prove(plan)\n",
+    )
+
+    def before(played) -> None:
+        played.codebuild.overrides |= {"GONE": str(workspace(played))}
+
+    def look(played, execution) -> None:
+        text = said(execution, "Production")
+        assert "my_data_project-0.1.0-py3-none-any.whl failed with exit code 1" in text
+
+    rehearse(gate, look, before)
+
+
+def test_a_plan_of_another_client_is_deployed_with_a_warning(gate: Path, rehearse) -> None:
+    """Both builds install what tools.env pins; this plan says that another version made it."""
+
+    def before(played) -> None:
+        def other() -> None:
+            execution = played.pipeline.executions[-1]
+            plan = json.loads(artifact(played, execution, "Plan")["plan.json"])
+            text = json.dumps(plan | {"cli_version": "1.23.0"}).encode()
+            put_plan(played, execution, text)
+            checksum = hashlib.sha256(text).hexdigest()
+            execution.variables["Plan"]["PLAN_SHA256"] = checksum
+
+        meanwhile(played, other)
+
+    def look(played, execution) -> None:
+        assert execution.status == "Succeeded", said(execution, execution.stopped_in.name)
+        assert "Plan was created with CLI version 1.23.0" in log(execution, "Production")
+
+    rehearse(gate, look, before)
+
+
+def test_drift_is_what_somebody_changed_by_hand(gate: Path, rehearse) -> None:
+    def before(played) -> None:
+        build = played.look_for_drift()
+        assert (build.status, build.exported) == (
+            "SUCCEEDED",
+            {"DRIFT": "nothing is deployed yet"},
+        )
+
+    def look(played, first) -> None:
+        # A commit that waits for its approval, or was rejected, is no drift.
+        edit(played.repository, JOB, "0 0 6 * * ?", "0 30 7 * * ?")
+        played.pipeline.decide = lambda *_: ("Rejected", "not today")
+        played.push()
+        build = played.look_for_drift()
+        assert build.exported == {"DRIFT": "none"}, build.log.read_text()
+        sent = len(played.pipeline.mails)
+
+        by_hand(played)
+        build = played.look_for_drift()
+        assert build.status == "SUCCEEDED", build.log.read_text()
+        told = "1 of 4 resources in prod are not as deployed"
+        assert build.exported == {"DRIFT": told}
+        (mail,) = played.pipeline.mails[sent:]
+        assert told in mail and "- update jobs.my_data_project_job\n  - max_concurrent_runs" in mail
+        assert "7" not in mail.partition("max_concurrent_runs")[2].splitlines()[0]  # no value
+
+        # Where it cannot look, another mail says so.
+        bucket, key = first.artifacts["Wheel"]
+        played.aws.client("s3").delete_object(Bucket=bucket, Key=key)
+        assert played.look_for_drift().status == "FAILED"
+        assert "could not compare production with what was deployed" in played.pipeline.mails[-1]
+
+    rehearse(gate, look, before)

@@ -1,0 +1,111 @@
+"""The operator's commands, rehearsed: `make` in the repository, against the account that plays."""
+
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+
+from rehearsing import edit
+from test_rehearsal_gate import JOB, RUN, by_hand, workspace
+
+OPS = f"OPS={sys.executable}"
+
+
+def make(played, *arguments: str, stdin: str = "") -> str:
+    """What a make command says that must go well."""
+    result = played.make(*arguments, OPS, stdin=stdin)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def waiting(played) -> str:
+    """The token of the approval that waits, once one does."""
+    client, ends = played.aws.client("codepipeline"), time.monotonic() + 90
+    while time.monotonic() < ends:
+        for stage in client.get_pipeline_state(name=played.pipeline.name)["stageStates"]:
+            for action in stage["actionStates"]:
+                if token := action.get("latestExecution", {}).get("token"):
+                    return token
+        time.sleep(0.1)
+    raise AssertionError("no approval waits")
+
+
+def join(played) -> None:
+    """Waits until everything that was started has ended."""
+    for thread in played.pipeline.threads:
+        thread.join(90)
+        assert not thread.is_alive()
+
+
+def test_a_release_in_the_hands_of_its_operators(deploying: Path, rehearse) -> None:
+    edit(deploying, "cicd/buildspecs/production.yml", RUN, "")
+
+    def before(played) -> None:
+        first = threading.Thread(target=waiting_then_approved, args=[played])
+        first.start()
+        played.pipeline.decide = lambda *_: None
+
+    seen: list[str] = []
+
+    def waiting_then_approved(played) -> None:
+        seen.append(waiting(played))
+        seen.append(make(played, "status"))
+        seen.append(make(played, "approve"))
+
+    def look(played, first) -> None:
+        assert first.status == "Succeeded", first
+        token, status, approved = seen
+        assert "Waits in Review: Ada asks to deploy commit" in status
+        assert "- create jobs.my_data_project_job" in approved and "Approved." in approved
+        # Whoever answers second changes nothing.
+        client = played.aws.client("codepipeline")
+        with pytest.raises(ClientError, match="InvalidApprovalToken"):
+            client.put_approval_result(
+                pipelineName=played.pipeline.name,
+                stageName="Review",
+                actionName="Approve",
+                token=token,
+                result={"status": "Rejected", "summary": "too late"},
+            )
+
+        edit(played.repository, JOB, "0 0 6 * * ?", "0 30 7 * * ?")
+        played.send(played.branch)
+        make(played, "start")
+        waiting(played)
+        assert "Rejected." in make(played, "reject", "REASON=not today")
+        join(played)
+        rejected = played.pipeline.executions[-1]
+        assert (rejected.status, rejected.stopped_in.name) == ("Failed", "Review")
+        assert rejected.stopped_in.actions[-1].message == "Rejected: not today"
+        make(played, "start")
+        waiting(played)
+        make(played, "approve", stdin="y\n")
+        join(played)
+        second = played.pipeline.executions[-1]
+        assert second.status == "Succeeded"
+
+        releases = make(played, "releases").splitlines()
+        assert second.id[:8] in releases[1] and "deployed now" in releases[1]
+        assert first.id[:8] in releases[2]
+
+        assert "Drift: none" in make(played, "drift")
+        by_hand(played)
+        drifted = played.make("drift", OPS)
+        assert "1 of 4 resources in prod are not as deployed" in drifted.stdout
+        assert drifted.returncode != 0
+
+        told = make(played, "rollback", stdin="y\n")
+        assert f"To:   commit {first.commit[:8]}" in told
+        join(played)
+        assert played.pipeline.executions[-1].status == "Succeeded"
+        assert played.pipeline.executions[-1].rolls_back_to is first
+        assert "rollback" in make(played, "status")
+        assert "planned just now" in make(played, "logs", "BUILD=prod")
+        (job,) = json.loads((workspace(played) / "resources.json").read_text())["jobs"].values()
+        assert job["schedule"]["quartz_cron_expression"] == "0 0 6 * * ?"
+
+    rehearse(deploying, look, before)

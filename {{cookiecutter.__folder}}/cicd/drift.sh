@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Plans the release in this directory against prod. A plan that is not empty is drift: somebody has changed
+# prod by hand. Writes one line into drift.txt, and mails which resources and fields differ.
+set -euo pipefail
+
+bash cicd/install_cli.sh
+{%- if cookiecutter.auth == "aws-iam" %}
+DATABRICKS_OIDC_TOKEN_FILEPATH="$(mktemp -d)/token"
+export DATABRICKS_OIDC_TOKEN_FILEPATH
+bash cicd/mint_token.sh "$DATABRICKS_OIDC_TOKEN_FILEPATH"
+{%- endif %}
+python cicd/preflight.py prod
+databricks bundle plan -t prod -o json >plan.json
+python cicd/plan.py drift plan.json | tee mail.txt
+head -n 1 mail.txt >drift.txt
+if [ "$(cat drift.txt)" != "none" ]; then
+  aws sns publish --topic-arn "$TOPIC" --subject "{{ cookiecutter.project_slug }}: production has drifted" \
+    --message file://mail.txt
+fi
