@@ -28,7 +28,7 @@ REPOSITORY ?= demo/my-data-project
 
 .PHONY: demo rehearse test golden bench lint clean
 demo: .venv/ready ## Bake the default answers into demo/, check and rehearse them
-	@$(RUN) tests/demo.py
+	@PYTHONPATH=. $(RUN) tests/demo.py
 
 rehearse: .venv/ready ## Play the pipeline of a rendered repository (REPOSITORY=path OPTIONS=--quick)
 	@$(RUN) -m rehearsal $(REPOSITORY) $(OPTIONS)
@@ -37,7 +37,7 @@ test: .venv/ready ## Run every test
 	@$(RUN) -m pytest
 
 golden: .venv/ready ## Rewrite tests/golden after a change that was meant
-	@$(RUN) tests/golden.py
+	@PYTHONPATH=. $(RUN) tests/golden.py
 
 bench: .venv/ready ## Measure what validation costs and how long a rehearsal takes
 	@PYTHONPATH=. $(RUN) tests/bench.py

@@ -332,6 +332,8 @@ class Deployment:
     def remote(self, key: str) -> dict | None:
         """What the workspace has of a deployed resource, with what it adds itself; None if gone."""
         settings = copy.deepcopy(self.workspace.resources.get(_kind(key), {}).get(self.id(key)))
+        if settings and "object_id" in settings:
+            settings["object_id"] = self.id(key)  # the client asks the object that it knows
         if settings and _kind(key) == "jobs":
             settings = TO_JOB | settings
             for task in settings.get("tasks", []):
@@ -343,6 +345,13 @@ class Deployment:
     def plan(self) -> dict:
         """What a deployment would do: `bundle plan -o json`. Raises Invalid."""
         about = {name: self.data[name] for name in ("lineage", "serial") if name in self.data}
+        plan = self.entries(set())
+        if again := {key for key, entry in plan.items() if entry["action"] == "recreate"}:
+            plan = self.entries(again)
+        return {"plan_version": 2, "cli_version": VERSION, **about, "plan": plan}
+
+    def entries(self, again: set[str]) -> dict[str, dict]:
+        """A plan's entries by key; the ids of what is recreated, `again`, are not known yet."""
         wanted, plan = self.wanted(), {}
         for key in sorted(wanted | self.known):
             remote = self.remote(key)
@@ -359,7 +368,8 @@ class Deployment:
                     raise NotImplementedError(f"the reference {one}")
                 if node not in wanted:
                     raise Invalid(f'invalid dependency "{one}", no such node "{node}"')
-            ids = {one: self.id(node) for one, node in nodes.items() if self.remote(node)}
+            there = {one: node for one, node in nodes.items() if node not in again}
+            ids = {one: self.id(node) for one, node in there.items() if self.remote(node)}
             value: dict[str, Any] = {"value": _replace(wanted[key], ids)}
             left = {p: t for p, t in texts.items() if set(_references(t)) - ids.keys()}
             if left:
@@ -377,7 +387,7 @@ class Deployment:
             plan[key] |= {"new_state": value} if action != "skip" else {}
             plan[key] |= {"remote_state": remote} if remote else {}
             plan[key] |= {"changes": changes} if changes else {}
-        return {"plan_version": 2, "cli_version": VERSION, **about, "plan": plan}
+        return plan
 
     def check(self, plan: dict) -> None:
         """Raises Invalid for a plan that was made for another state; a first plan has none."""

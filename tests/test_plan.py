@@ -178,6 +178,39 @@ def test_drift_names_resources_and_fields_but_no_value(plans) -> None:
     plan = plans.Plan(changed(**{"trigger.periodic.interval": update(2, 3, remote=777)}))
     lines = plans.drift(plan).splitlines()
     assert lines[0] == "1 of 3 resources in prod are not as deployed"
-    assert lines[2:4] == ["- update jobs.demo_job", "  - trigger.periodic.interval"]
+    assert lines[2:4] == ["- changed jobs.demo_job", "  - trigger.periodic.interval"]
     assert "777" not in plans.drift(plan)
     assert plans.drift(plans.Plan('{"plan_version": 2, "plan": {}}')) == "none"
+
+
+def test_what_was_removed_by_hand_is_seen(plans) -> None:
+    """The client names no remote value where the workspace has none."""
+    gone = {"action": "update", "old": "a", "new": "b"}
+    plan = plans.Plan(changed(description=gone))
+    assert 'description: (none) -> "b"' in plans.show(plan)
+    assert not plan.same_as(plans.Plan(changed(description=update("a", "b"))))
+
+
+def rights(**changes: dict) -> str:
+    """A plan that updates a pipeline's permissions."""
+    entry = {"action": "update", "remote_state": {}, "changes": changes}
+    entries = {"resources.pipelines.x.permissions": entry}
+    return json.dumps({"plan_version": 2, "plan": entries})
+
+
+def test_rights_that_the_client_reads_from_the_old_object_are_right_already(plans) -> None:
+    """databricks/cli#5587: after an object was recreated it goes on asking the one before."""
+    moved = update("/pipelines/new", "/pipelines/new", remote="/pipelines/old")
+    assert plans.Plan(rights(object_id=moved)).actions == {}
+    level = update("CAN_VIEW", "CAN_RUN")
+    assert plans.Plan(rights(object_id=moved, level=level)).actions
+    assert plans.Plan(rights(level=update("CAN_VIEW", "CAN_VIEW", remote="CAN_RUN"))).actions
+
+
+def test_a_plan_with_a_secret_is_of_no_use(plans) -> None:
+    """It holds a word in the secret's place, which the client would deploy."""
+    state = {"value": {"scope": "s", "value": "[redacted]"}}
+    entries = {"resources.secrets.s": {"action": "create", "new_state": state}}
+    text = json.dumps({"plan_version": 2, "plan": entries})
+    with pytest.raises(plans.Damaged, match=r"secrets.s has a secret, and a plan carries none"):
+        plans.show(plans.Plan(text))

@@ -246,6 +246,28 @@ def test_data_is_lost_only_by_a_plan_that_said_so(gate: Path, rehearse) -> None:
     rehearse(gate, look, before)
 
 
+def test_what_is_made_anew_is_proved_with_its_rights(gate: Path, rehearse) -> None:
+    """The client goes on reading the rights of the object before: that is no difference."""
+    shown = []
+
+    def before(played) -> None:
+        def decide(execution, action):
+            shown.append(action.text)
+            return APPROVED
+
+        played.pipeline.decide = decide
+
+    def look(played, first) -> None:
+        pipeline = "resources/my_data_project_etl.pipeline.yml"
+        edit(played.repository, pipeline, "      catalog:", "      storage: /other\n      catalog:")
+        second = played.push()
+        assert second.status == "Succeeded", said(second, second.stopped_in.name)
+        assert "DATA WOULD BE LOST: recreate pipelines.my_data_project_etl." in shown[1]
+        assert played.look_for_drift().exported == {"DRIFT": "none"}
+
+    rehearse(gate, look, before)
+
+
 def test_a_rollback_whose_files_are_gone_changes_nothing(gate: Path, rehearse) -> None:
     def look(played, first) -> None:
         (played.repository / "README.md").write_text("second\n")
@@ -267,7 +289,7 @@ def test_half_a_deployment_says_which_half(gate: Path, rehearse) -> None:
 
     def look(played, execution) -> None:
         text = said(execution, "Production")
-        assert "    done: create " in text and "not done: create " in text
+        assert "\ndone: create " in text and "\nnot done: create " in text
         assert "bundle deploy -t prod --plan" in text and "make rollback" in text
         # Mended, it goes on from there.
         (played.home / "databricks/faults.json").unlink()
@@ -341,8 +363,17 @@ def test_drift_is_what_somebody_changed_by_hand(gate: Path, rehearse) -> None:
         told = "1 of 4 resources in prod are not as deployed"
         assert build.exported == {"DRIFT": told}
         (mail,) = played.pipeline.mails[sent:]
-        assert told in mail and "- update jobs.my_data_project_job\n  - max_concurrent_runs" in mail
+        assert (
+            told in mail and "- changed jobs.my_data_project_job\n  - max_concurrent_runs" in mail
+        )
         assert "7" not in mail.partition("max_concurrent_runs")[2].splitlines()[0]  # no value
+
+        # After a deployment that failed, prod is neither the one release nor the other.
+        meanwhile(played, lambda: another_deployment(played))
+        assert played.pipeline.start([], played.branch).status == "Failed"
+        build = played.look_for_drift()
+        assert build.exported == {"DRIFT": "not known: the last deployment is Failed"}
+        assert len(played.pipeline.mails) == sent + 3  # an approval, a failure, and no drift
 
         # Where it cannot look, another mail says so.
         bucket, key = first.artifacts["Wheel"]

@@ -263,7 +263,9 @@ def test_stack_brings_a_changed_default_to_an_existing_stack(account) -> None:
         "QaWorkspaceHost": "https://qa-workspace.cloud.databricks.com",
         "ProdWorkspaceHost": "https://new.cloud.databricks.com",
         "NotificationEmail": "",
+        "DriftSchedule": "cron(0 5 * * ? *)",
         "Schedule": "cron(0 6 * * ? *)",
+        **dict.fromkeys(("VpcId", "SubnetIds", "SecurityGroupIds", "PackageIndexUrl"), ""),
     }
     third = given.make("stack", "PARAMETERS=RepositoryName=copy")
     assert third.returncode != 0

@@ -59,8 +59,8 @@ def check_still_true(approved: plans.Plan, now: plans.Plan) -> None:
         raise Stop(
             "the plan is stale: since it was made another deployment changed prod (its state was"
             f" {approved.state[1]}, it is {now.state[1]} now). Another execution of this pipeline,"
-            " or somebody with this deployer's credential: make releases lists the pipeline's."
-            f" Nothing is changed. {ANEW}"
+            " a first try of this one, or somebody with this deployer's credential; make releases"
+            f" lists the pipeline's. Nothing is changed. {ANEW}"
         )
     if not approved.same_as(now):
         print(plans.show(now))
@@ -72,6 +72,7 @@ def check_still_true(approved: plans.Plan, now: plans.Plan) -> None:
 
 def deploy(plan: plans.Plan, name: str, approved: bool) -> None:
     """Deploys the plan. Raises Stop, having said which part of it was applied."""
+    plan.check_secrets()
     losses = plan.losses
     if losses and not approved:
         raise Stop(
@@ -82,9 +83,14 @@ def deploy(plan: plans.Plan, name: str, approved: bool) -> None:
     try:
         client("bundle", "deploy", "-t", "prod", "--plan", name, *agreed)
     except Stop as failed:
-        left = fresh_plan("left.json").actions
+        try:
+            left = fresh_plan("left.json").actions
+        except (Stop, plans.Damaged) as unknown:
+            raise Stop(f"{failed}; what was applied is not known, for {unknown}") from None
         for key, action in plan.actions.items():
-            print(f"{'not done' if key in left else 'done':>8}: {action} {key}")
+            then = left.get(key)
+            did = "done" if not then else "not done" if then == action else f"half done ({then})"
+            print(f"{did}: {action} {key}")
         raise Stop(
             f"{failed}; what was applied stands above, files may be new already. Mend the cause"
             " and push, or: make rollback"
@@ -102,6 +108,15 @@ def wheels(node: object) -> Iterator[str]:
 def prove(plan: plans.Plan) -> None:
     """Raises Stop unless prod is what the plan wanted, with every wheel that its jobs name."""
     left = fresh_plan("left.json")
+    late = [
+        key
+        for key, action in left.actions.items()
+        if action == "create" and key in plan.actions and key.endswith((".permissions", ".grants"))
+    ]
+    if late and len(late) == len(left.actions):
+        print(f"Once more, for an object that is new: {', '.join(late)}")
+        client("bundle", "deploy", "-t", "prod", "--plan", "left.json")
+        left = fresh_plan("left.json")
     if left.actions:
         print(plans.show(left))
         raise Stop("after the deployment prod still differs from the release, as above")

@@ -3,6 +3,12 @@
 # prod by hand. Writes one line into drift.txt, and mails which resources and fields differ.
 set -euo pipefail
 
+status=$(python cicd/release.py status "$PIPELINE")
+if [ "$status" != Succeeded ]; then
+  # This release is not what prod has, or not for long: what differs need not be anybody's hand.
+  echo "not known: the last deployment is $status" | tee drift.txt
+  exit
+fi
 bash cicd/install_cli.sh
 {%- if cookiecutter.auth == "aws-iam" %}
 DATABRICKS_OIDC_TOKEN_FILEPATH="$(mktemp -d)/token"

@@ -14,19 +14,43 @@ from pathlib import Path
 from typing import Any
 
 ACTIONS = ("create", "update", "recreate", "delete")
+DRIFTED = {"create": "missing", "update": "changed", "recreate": "changed", "delete": "stays"}
 SYNONYMS = {"update_id": "update", "resize": "update"}
 # What loses data, or what others rely on, when it is deleted.
 DATA = {
     *("catalogs", "dashboards", "database_catalogs", "database_instances", "experiments"),
     *("genie_spaces", "pipelines", "postgres_branches", "postgres_databases", "postgres_projects"),
-    *("registered_models", "schemas", "synced_database_tables", "vector_search_indexes", "volumes"),
+    *("models", "registered_models", "schemas", "secret_scopes", "secrets"),
+    *("synced_database_tables", "vector_search_indexes", "volumes"),
 }
 SECRET = re.compile(r"(?i)secret|token|passw|credential|private|api_?key|access_?key")
 LOOKS_SECRET = re.compile(
     r"\b(dapi|dose|dkea|AKIA|ghp_|eyJ)[\w-]{8,}|-{5}BEGIN|://[^/\s:]+:[^/@\s]+@"
 )
 OWN_FOLDER = re.compile(r"/Workspace/Users/[^/\"]+/\.bundle/[^/\"]+/[^/\"]+/")
+# What the client writes into a plan in a secret's place, and would deploy from it.
+REDACTED = "[redacted]"
 FIELDS, RESOURCES = 20, 100  # shown of one resource, of one plan
+
+
+def acting(entry: dict) -> dict[str, dict]:
+    """The changes of an entry that do something, by field."""
+    changes = entry.get("changes") or {}
+    return {path: one for path, one in changes.items() if one.get("action") != "skip"}
+
+
+def settled(key: str, entry: dict) -> bool:
+    """Whether these permissions are right already, and the client only does not see it.
+
+    After an object was recreated or renamed it goes on reading the old one's (databricks/cli#5587).
+    """
+    changes = acting(entry)
+    return (
+        key.endswith((".permissions", ".grants"))
+        and entry["action"] == "update"
+        and bool({"object_id", "full_name"} & changes.keys())
+        and all(change.get("old") == change.get("new") for change in changes.values())
+    )
 
 
 class Damaged(Exception):
@@ -43,7 +67,10 @@ class Plan:
         try:
             data = json.loads(text)
             entries = {key.removeprefix("resources."): e for key, e in data["plan"].items()}
-            found = {key: SYNONYMS.get(e["action"], e["action"]) for key, e in entries.items()}
+            found = {
+                key: "skip" if settled(key, e) else SYNONYMS.get(e["action"], e["action"])
+                for key, e in entries.items()
+            }
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise Damaged(f"this is no plan ({type(error).__name__}: {error})") from None
         if data.get("plan_version") != 2 or not set(found.values()) <= {*ACTIONS, "skip"}:
@@ -72,11 +99,18 @@ class Plan:
 
     def changes(self, key: str) -> list[tuple[str, Any, Any]]:
         """The fields of a resource that change: path, value now, value then."""
-        return [
-            (path, change.get("remote", change.get("old")), change.get("new"))
-            for path, change in self.entries[key].get("changes", {}).items()
-            if change.get("action") != "skip"
-        ]
+        entry = self.entries[key]
+        now = "remote" if entry.get("remote_state") else "old"
+        return [(path, one.get(now), one.get("new")) for path, one in acting(entry).items()]
+
+    def check_secrets(self) -> None:
+        """Raises Damaged where it would overwrite a secret with what stands in its place here."""
+        for key in self.actions:
+            if REDACTED in json.dumps(self.entries[key].get("new_state")):
+                raise Damaged(
+                    f"{key} has a secret, and a plan carries none: it would become {REDACTED}."
+                    " Keep secrets out of the bundle"
+                )
 
     def same_as(self, other: "Plan") -> bool:
         """Whether both change the same fields of the same resources to the same values."""
@@ -89,6 +123,8 @@ def shown(path: str, value: Any) -> str:
     """A field's value in one short line, hidden if it looks secret."""
     if value is None:
         return "(none)"
+    if "${" in str(value):
+        return "(known when it is deployed)"
     text = json.dumps(value, ensure_ascii=False)
     if SECRET.search(path) or SECRET.search(text) or LOOKS_SECRET.search(text):
         return "(hidden)"
@@ -107,7 +143,7 @@ def summary(plan: Plan) -> str:
     return ", ".join(f"{plan.count(action)} to {action}" for action in ACTIONS)
 
 
-def resources(plan: Plan, values: bool = True) -> list[str]:
+def resources(plan: Plan, values: bool = True, words: dict[str, str] | None = None) -> list[str]:
     """A line for each resource that changes, with its fields below it."""
     parts: list[str] = []
     for key, action in plan.actions.items():
@@ -116,12 +152,13 @@ def resources(plan: Plan, values: bool = True) -> list[str]:
             told = f": {shown(path, now)} -> {shown(path, then)}" if values else ""
             fields.append(f"- {path}{told}")
         below = [f"  {line}" for line in cut(fields, FIELDS, "fields")]
-        parts.append("\n".join([f"- {action} {key}", *below]))
+        parts.append("\n".join([f"- {(words or {}).get(action, action)} {key}", *below]))
     return cut(parts, RESOURCES, "resources")
 
 
 def show(plan: Plan) -> str:
-    """The plan for its reviewer, what deletes first."""
+    """The plan for its reviewer, what deletes first. Raises Damaged for one of no use."""
+    plan.check_secrets()
     lines = [f"**{summary(plan)}**, {plan.unchanged} unchanged", ""]
     for one in plan.losses:
         lines.append(f"> **WARNING: {one}: data or permanent addresses would be lost.**")
@@ -155,7 +192,7 @@ def drift(plan: Plan) -> str:
         [
             f"{len(plan.actions)} of {len(plan.entries)} resources in prod are not as deployed",
             "",
-            *resources(plan, values=False),
+            *resources(plan, values=False, words=DRIFTED),
             "",
             "Deploying again undoes this: take over what is meant to stay into the repository,",
             "then: make start. To look again: make drift.",

@@ -1,7 +1,8 @@
 """What reached production before this release, and what has changed since.
 
-Usage: python cicd/release.py wait|changes PIPELINE
+Usage: python cicd/release.py status|wait|changes PIPELINE
 
+status: what came of the last deployment, `Succeeded` or another word of CodePipeline's.
 wait: until no deployment is at work, for a plan that is made meanwhile would be stale.
 changes: which files, and what in the wheel, changed since the last release, as Markdown. Compares
 this directory and dist/*.whl with what that release's artifacts hold.
@@ -121,7 +122,7 @@ def changes(pipeline: str) -> None:
 
 
 if __name__ == "__main__":
-    how = {"wait": wait, "changes": changes}
+    how = {"status": lambda name: print(latest(name, "status")), "wait": wait, "changes": changes}
     if len(sys.argv) != 3 or sys.argv[1] not in how:
         sys.exit(__doc__)
     try:

@@ -10,6 +10,7 @@ import logs
 from screen import plain, when
 
 CLEAN = ("none", "nothing is deployed yet")
+UNKNOWN = "not known"  # as cicd/drift.sh begins, where the last deployment did not succeed
 
 
 def result(build: logs.Build) -> str:
@@ -43,6 +44,8 @@ def main() -> None:
             print(why)
         sys.exit(f"drift.py: the build could not look: {build['buildStatus']}")
     print(f"Drift: {found}")
+    if found.startswith(UNKNOWN):
+        sys.exit("drift.py: it can look again when a deployment has succeeded; see: make status")
     sys.exit(0 if found in CLEAN else 1)
 
 

@@ -44,6 +44,12 @@ def outputs() -> dict[str, str]:
     return found
 
 
+def parameters() -> dict[str, str]:
+    """The stack's parameters by name; raises ClientError without a stack."""
+    (stack,) = client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+    return {item["ParameterKey"]: item["ParameterValue"] for item in stack.get("Parameters", [])}
+
+
 def resources() -> dict[str, str]:
     """Physical names of what the stack has now, by logical ID; empty where there is no stack."""
     paginator = client("cloudformation").get_paginator("list_stack_resources")
@@ -61,20 +67,30 @@ def resources() -> dict[str, str]:
     }
 
 
-def run(main: Callable[[], None]) -> NoReturn:
-    """Runs a command and exits; what AWS refuses becomes one line that names the call."""
+def run(main: Callable[[], None], failure: int = 1) -> NoReturn:
+    """Runs a command and exits; what AWS refuses becomes one line that names the call.
+
+    `failure` is the exit code of a command that stops with a message.
+    """
     name = os.path.basename(sys.argv[0])
-    if not STACK:
-        sys.exit(f"{name}: STACK is not set; call it through make (make help)")
+    sys.stdout.reconfigure(errors="replace")  # a terminal may lack what others have written
     try:
+        if not STACK:
+            sys.exit(f"{name}: STACK is not set; call it through make (make help)")
         main()
+        sys.exit(0)
     except ClientError as error:
         message = error.response["Error"]["Message"]
         if "does not exist" in message and error.operation_name == "DescribeStacks":
             message += "; create it: make stack"
-        sys.exit(f"{name}: AWS refuses {error.operation_name}: {message}")
+        why = f"{name}: AWS refuses {error.operation_name}: {message}"
     except BotoCoreError as error:
-        sys.exit(f"{name}: {error} Are you signed in to AWS? Try: aws sts get-caller-identity")
+        why = f"{name}: {error} Are you signed in to AWS? Try: aws sts get-caller-identity"
     except (KeyboardInterrupt, EOFError):
-        sys.exit(f"\n{name}: stopped")
-    sys.exit(0)
+        why = f"\n{name}: stopped"
+    except SystemExit as stop:
+        if not isinstance(stop.code, str):
+            raise
+        why = stop.code
+    print(why, file=sys.stderr)
+    sys.exit(failure)

@@ -367,8 +367,10 @@ def environments(repo: Repository) -> Iterator[Finding]:
             may = f"{role} may {repo.RIGHTS[resources[thing]['Type']][1]} {thing}"
             yield *at, f"{may}; only a role of {owner}'s builds alone may"
     for role in (dig(resources, build.role, "Properties") for build in repo.builds):
-        if "ManagedPolicyArns" in role:
-            yield *role.at["ManagedPolicyArns"], "a managed policy is not proved; use Policies"
+        given = plain(dig(role, "ManagedPolicyArns"))
+        own = {*repo.stack_has("AWS::IAM::ManagedPolicy"), "AWS"}  # AWS::NoValue
+        if "arn:" in given or {*names(given)} - own:
+            yield *role.at["ManagedPolicyArns"], "another's policy is not proved; use Policies"
     for one in maps([*repo.stack_has("AWS::SecretsManager::ResourcePolicy").values()]):
         if dig(one, "Effect") == "Allow":
             yield *one.at["Effect"], "opens a secret past the roles' own policies; allow it there"

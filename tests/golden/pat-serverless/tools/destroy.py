@@ -1,16 +1,20 @@
 """Deletes what this repository has deployed: the bundles in qa and prod, then the stack."""
 
+import contextlib
 import os
 import sys
 import time
 from typing import NoReturn
 
 import aws_stack
-from botocore.exceptions import ClientError, WaiterError
+import logs
+from botocore.exceptions import ClientError
+from delete_stack import delete_stack
 
 BUILDSPEC = "cicd/buildspecs/destroy.yml"
 BUILDS = {"qa": "QaBuild", "prod": "ProdBuild"}  # logical IDs in cicd/stack.yml
 BUCKETS = ("ArtifactBucket", "LogBucket")
+RULES = ("PushRule", "DriftRule")  # nothing is deployed, nor looked for, while all is deleted
 
 
 def last_source(pipeline: str, project: str) -> tuple[str, str] | None:
@@ -31,20 +35,35 @@ def last_source(pipeline: str, project: str) -> tuple[str, str] | None:
 
 
 def stop_pipeline(found: dict[str, str]) -> None:
-    """Exits while a stage is at work; then lets no push start another deployment."""
+    """Exits while a stage is at work; then lets no push start another deployment.
+
+    Takes out of `found` what a creation or deletion that failed half-way has only named.
+    """
     stages = []
     if "Pipeline" in found:
         codepipeline = aws_stack.client("codepipeline")
-        stages = codepipeline.get_pipeline_state(name=found["Pipeline"])["stageStates"]
+        try:
+            stages = codepipeline.get_pipeline_state(name=found["Pipeline"])["stageStates"]
+        except codepipeline.exceptions.PipelineNotFoundException:
+            del found["Pipeline"]
     for stage in stages:
         latest = stage.get("latestExecution", {})
-        if latest.get("status") == "InProgress":
+        if latest.get("status") in ("InProgress", "Stopping"):
             sys.exit(
                 f"destroy.py: {stage['stageName']} is at work or waits for an approval; nothing is"
                 " deleted. Wait, or reject it (make reject), and call make destroy again"
             )
-    if "PushRule" in found:
-        aws_stack.client("events").disable_rule(Name=found["PushRule"])
+    switch_rules(found, on=False)
+
+
+def switch_rules(found: dict[str, str], on: bool) -> None:
+    """Switches what starts deployments and looks for drift on or off, as far as it is there."""
+    events = aws_stack.client("events")
+    switch = events.enable_rule if on else events.disable_rule
+    for rule in RULES:
+        if rule in found:
+            with contextlib.suppress(events.exceptions.ResourceNotFoundException):
+                switch(Name=found[rule])
 
 
 def give_up(target: str, why: str) -> NoReturn:
@@ -84,54 +103,27 @@ def destroy_bundle(project: str, target: str, bucket: str, key: str) -> None:
         give_up(target, f"its build's log says why: {build['logs'].get('deepLink', build['id'])}")
 
 
+def is_destroyed(project: str) -> bool:
+    """Whether the last thing that a target's project did was to delete the deployment."""
+    return any(
+        build["buildStatus"] == "SUCCEEDED" and build["source"].get("buildspec") == BUILDSPEC
+        for build in logs.newest([project])
+    )
+
+
 def destroy_bundles(found: dict[str, str]) -> None:
     """Deletes the deployment of every target that the pipeline has ever deployed to."""
     for target, name in BUILDS.items():
-        if "Pipeline" in found and name not in found:
+        if "Pipeline" not in found:
+            print(f"{target}: the stack has no pipeline; a deployment there, if any, stays")
+        elif name not in found:
             give_up(target, f"the stack has no {name}; if it was renamed, change BUILDS too")
-        given = last_source(found["Pipeline"], found[name]) if "Pipeline" in found else None
-        if given is None:
-            print(f"{target}: nothing was ever deployed")
-        else:
+        elif is_destroyed(found[name]):
+            print(f"{target}: the deployment is deleted already")
+        elif given := last_source(found["Pipeline"], found[name]):
             destroy_bundle(found[name], target, *given)
-
-
-def empty(bucket: str) -> None:
-    """Deletes every version and every delete marker of a bucket."""
-    s3 = aws_stack.client("s3")
-    count = 0
-    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-        found = page.get("Versions", []) + page.get("DeleteMarkers", [])
-        if found:
-            keys = [{"Key": item["Key"], "VersionId": item["VersionId"]} for item in found]
-            errors = s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
-            for error in errors.get("Errors", []):
-                sys.exit(f"destroy.py: {bucket}/{error['Key']} stays: {error['Message']}")
-            count += len(found)
-            print(f"\r{bucket}: {count} versions deleted", end="", flush=True)
-    print(f"\r{bucket}: empty" + " " * 30)
-
-
-def delete_stack(buckets: list[str]) -> None:
-    """Empties the buckets and deletes the stack; again when a late access log came in between."""
-    cloudformation = aws_stack.client("cloudformation")
-    for attempt in range(3):
-        for bucket in buckets:
-            try:
-                # Without its access log, emptying one bucket does not fill the other.
-                aws_stack.client("s3").put_bucket_logging(Bucket=bucket, BucketLoggingStatus={})
-                empty(bucket)
-            except ClientError as error:
-                if error.response["Error"]["Code"] != "NoSuchBucket":
-                    raise
-        print(f"Deleting the stack {aws_stack.STACK} ...", flush=True)
-        cloudformation.delete_stack(StackName=aws_stack.STACK)
-        try:
-            cloudformation.get_waiter("stack_delete_complete").wait(StackName=aws_stack.STACK)
-            return
-        except WaiterError as error:
-            if attempt == 2:
-                sys.exit(f"destroy.py: CloudFormation could not delete the stack: {error}")
+        else:
+            print(f"{target}: nothing was ever deployed")
 
 
 def main() -> None:
@@ -142,6 +134,9 @@ def main() -> None:
         print(f"There is no stack {stack} in {region}: nothing to delete.")
         return
     found = aws_stack.resources()
+    # The stack knows the repository by its ID; its name is at the end of this address.
+    repository = aws_stack.find_outputs().get("CodeCommitUrl", "").rpartition("/")[2]
+    repository = repository or aws_stack.parameters().get("RepoName", "")
     print(
         f"This deletes the deployments in qa and prod, and the stack {stack} in {region}"
         f" ({status}).\nA pipeline's tables go with it; UNDROP brings them back for seven days."
@@ -153,16 +148,19 @@ def main() -> None:
         try:
             destroy_bundles(found)
         except BaseException:  # the stack stays: let pushes start the pipeline again
-            if "PushRule" in found:
-                aws_stack.client("events").enable_rule(Name=found["PushRule"])
+            switch_rules(found, on=True)
             raise
-    # The stack knows the repository by its ID; its name is at the end of this address.
-    repository = aws_stack.find_outputs().get("CodeCommitUrl", "(none)").rpartition("/")[2]
     delete_stack([found[name] for name in BUCKETS if name in found])
+    if not found:
+        print("Deleted. It had no resources.")
+        return
+    print("Deleted. What is left, for you to delete or keep:")
+    if "Repository" in found:
+        print(
+            f"  the CodeCommit repository {repository}:\n"
+            f"    aws codecommit delete-repository --repository-name {repository}"
+        )
     print(
-        "Deleted. What is left, for you to delete or keep:\n"
-        f"  the CodeCommit repository {repository}:\n"
-        f"    aws codecommit delete-repository --repository-name {repository}\n"
         "  the schemas in the catalogs that databricks.yml names, with what jobs wrote there\n"
         "  the personal access tokens, to be revoked in their workspaces\n"
         "The key is deleted in seven days; until then it can be restored."

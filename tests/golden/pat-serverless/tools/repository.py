@@ -356,6 +356,9 @@ class Repository:
             properties = dig(resource, "Properties")
             roles = names([*each(dig(properties, "Roles")), dig(properties, "RoleName")])
             roles = [name] if dig(resource, "Type") == "AWS::IAM::Role" else roles
+            if dig(resource, "Type") == "AWS::IAM::ManagedPolicy":
+                given = self.stack_has("AWS::IAM::Role").items()
+                roles += [r for r, p in given if name in names(dig(p, "ManagedPolicyArns"))]
             trust = [dig(properties, key) for key in ("AssumeRolePolicyDocument", "KeyPolicy")]
             for one in maps(trust):
                 found |= {(role, name): one.at["AWS"] for role in names(dig(one, "AWS"))}
