@@ -1,6 +1,6 @@
 """The AWS side: moto's server behind a front that decides on every call of a role.
 
-moto keeps buckets, secrets, roles, logs and topics; the front decides each call that comes with a
+moto keeps buckets, secrets, keys and logs; the front decides each call that comes with a
 role's credentials on that role's resolved policies, and answers the few calls that moto lacks.
 """
 
@@ -70,6 +70,25 @@ AFTER = {"CodeCommit::Repository": "repository", "S3::Bucket": "bucket", "Logs::
 Answer = tuple[int, str, str]  # status, content type, body
 
 
+class Source(yaml.CSafeLoader):
+    """Reads a template; `!Sub x` becomes its long form, {"Fn::Sub": "x"}."""
+
+    def long(self, suffix: str, node: yaml.Node) -> dict[str, Any]:
+        """The long form of a tagged node."""
+        if isinstance(node, yaml.ScalarNode):
+            value = self.construct_scalar(node)
+        elif isinstance(node, yaml.SequenceNode):
+            value = self.construct_sequence(node, deep=True)
+        else:
+            value = self.construct_mapping(node, deep=True)
+        if suffix == "GetAtt" and isinstance(value, str):
+            value = value.split(".", 1)
+        return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
+
+
+Source.add_multi_constructor("!", Source.long)
+
+
 class Denied(Exception):
     """AWS's words when a role may not do a thing."""
 
@@ -92,8 +111,7 @@ class Aws:
 
     def __init__(self, stack: Path, name: str, region: str, repository: Path) -> None:
         self.name, self.region, self.repository = name, region, repository
-        with contextlib.redirect_stdout(io.StringIO()):  # the library prints each template
-            self.source = Template.from_yaml(stack).template
+        self.source = yaml.load(stack.read_text(encoding="utf-8"), Source)
         self.calls: list[Call] = []
         self.pull_requests: dict[str, str] = {}  # branch -> number, in the order of their opening
         self.comments: list[dict[str, str]] = []  # on pull requests, each with its `role`
@@ -109,7 +127,7 @@ class Aws:
         self.parameters: dict[str, str] = {}
 
     def __enter__(self) -> "Aws":
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=[0.05], daemon=True).start()
         try:
             self.create()
         except BaseException:

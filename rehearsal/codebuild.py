@@ -173,11 +173,14 @@ class Shell:
 class CodeBuild:
     """Runs builds of an account's projects below `home`. `extra` goes into every environment.
 
+    `client` is the image's `aws`.
+
     `watch(build)` is called whenever a build has changed, `tell(build, line)` for each line of log.
     """
 
     def __init__(self, aws: Aws, home: Path, extra: dict[str, str]) -> None:
         self.aws, self.home, self.extra = aws, home, extra
+        self.client = BIN / "aws"
         self.overrides: dict[str, str] = {}
         self.watch: Callable[[Build], None] = lambda build: None
         self.tell: Callable[[Build, str], None] = lambda build, line: None
@@ -449,7 +452,7 @@ class _Running:
                 subprocess.run([*venv, "--python", sys.executable, part], check=True)
                 part.rename(IMAGE)
         shutil.copytree(IMAGE, image, symlinks=True, copy_function=link)
-        (image / "bin/aws").symlink_to(BIN / "aws")
+        (image / "bin/aws").symlink_to(self.service.client)
         for tool in TOOLS:
             found = shutil.which(tool)
             if found and str(Path(found).parent) not in SYSTEM:

@@ -52,7 +52,7 @@ class Network:
         known = os.environ.get("SSL_CERT_FILE") or paths.cafile or paths.openssl_cafile
         trusted = Path(known).read_bytes() if known and Path(known).is_file() else b""
         self.bundle.write_bytes(trusted + b"\n" + self.authority.cert_pem.bytes())
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=[0.05], daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:

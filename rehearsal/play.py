@@ -226,8 +226,7 @@ class Rehearsal:
 
     def serve_client(self) -> None:
         """Serves the stand-in client from where the repository downloads the real one."""
-        address = str(self.home / "client.socket")
-        client = CLIENT.format(python=sys.executable, root=str(ROOT), address=address)
+        client = warm_client(self.home / "client.socket")
         tools = self.repository / "cicd/tools.env"
         text = tools.read_text(encoding="utf-8") if tools.is_file() else ""
         found = re.search(r"(?m)^DATABRICKS_CLI_BASE_URL=(\S+)", text)
@@ -247,7 +246,13 @@ def cached() -> dict[str, str]:
     ).stdout.strip()
     pip = os.environ.get("PIP_CACHE_DIR", os.path.expanduser("~/.cache/pip"))
     links = {"UV_FIND_LINKS": str(WHEELS)} if WHEELS.is_dir() else {}
-    return {"UV_CACHE_DIR": uv, "PIP_CACHE_DIR": pip} | links
+    quiet = {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}  # pip would ask for its own newest version
+    return {"UV_CACHE_DIR": uv, "PIP_CACHE_DIR": pip} | quiet | links
+
+
+def warm_client(address: Path) -> str:
+    """A program that has a server at this address do its work."""
+    return CLIENT.format(python=sys.executable, root=str(ROOT), address=str(address))
 
 
 def operator_of(repository: Path, home: Path) -> dict[str, str]:
@@ -328,6 +333,8 @@ def opened(
             stack_of.enter_context(spark.start(home, quick, catalogs(repository)))
             client = (sys.executable, home / "client.socket", "rehearsal.databricks")
             stack_of.enter_context(warm.serving(*client, str(home / "databricks")))
+            client = (sys.executable, home / "aws.socket", "rehearsal.awscli")
+            stack_of.enter_context(warm.serving(*client))
             network = stack_of.enter_context(Network(home))
             name = path.resolve().name
             aws = Aws(repository / "cicd/stack.yml", name, region, remote)
@@ -339,6 +346,9 @@ def opened(
             stack_of.enter_context(aws)
             extra = network.environment() | cached()
             codebuild = CodeBuild(aws, home / "builds", extra)
+            codebuild.client = home / "aws"
+            codebuild.client.write_text(warm_client(home / "aws.socket"), encoding="utf-8")
+            codebuild.client.chmod(0o755)
             if quick:  # as on a laptop without Java: what needs it skips and says so
                 codebuild.overrides = {"CI": "", "JAVA_HOME": str(home / "no-java")}
             pipeline = CodePipeline(aws, codebuild)
