@@ -57,7 +57,8 @@ def main() -> int:
         return answer
 
     try:
-        with opened(given.path, given.region, given.quick, given.keep, console.print) as played:
+        how = {"region": given.region, "quick": given.quick, "keep": given.keep}
+        with opened(given.path, **how, say=console.print) as played:
             return play(played, screen, console, decide, started, given.keep)
     except Unplayable as error:
         console.print(f"[red]{error}[/]")

@@ -310,11 +310,14 @@ def opened(
     region: str = "us-east-1",
     quick: bool = False,
     keep: bool = False,
+    engine: bool = True,
+    operator: bool = True,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Rehearsal]:
     """Makes everything for a rehearsal of the repository at `path`, and takes it down at the end.
 
     Raises Unplayable where the repository cannot be rehearsed. `say` hears what is being made.
+    Without `engine` no job can run, and without `operator` the first `make` has more to do.
     """
     stack = path / "cicd/stack.yml"
     for needed in (stack, path / "databricks.yml"):
@@ -327,10 +330,12 @@ def opened(
         repository, remote = home / "repository", home / "codecommit.git"
         copy_of(path, repository)
         subprocess.run(["git", "init", "--quiet", "--bare", remote], check=True)
-        operator = operator_of(repository, home)
+        person = operator_of(repository, home)
         with contextlib.ExitStack() as stack_of:
-            locked = stack_of.enter_context(locking(repository, operator))
-            stack_of.enter_context(spark.start(home, quick, catalogs(repository)))
+            if operator:
+                locked = stack_of.enter_context(locking(repository, person))
+            if engine:
+                stack_of.enter_context(spark.start(home, quick, catalogs(repository)))
             client = (sys.executable, home / "client.socket", "rehearsal.databricks")
             stack_of.enter_context(warm.serving(*client, str(home / "databricks")))
             client = (sys.executable, home / "aws.socket", "rehearsal.awscli")
@@ -356,10 +361,9 @@ def opened(
             branch = pipeline.branch
             head = ["symbolic-ref", "HEAD", f"refs/heads/{branch}"]  # CodeCommit's default branch
             subprocess.run(["git", "--git-dir", remote, *head], check=True)
-            locked.wait()
-            played = Rehearsal(
-                home, repository, aws, network, codebuild, pipeline, branch, operator
-            )
+            if operator:
+                locked.wait()
+            played = Rehearsal(home, repository, aws, network, codebuild, pipeline, branch, person)
             played.git("init", "--quiet")
             played.declare_workspaces()
             played.serve_client()

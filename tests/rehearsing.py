@@ -27,6 +27,8 @@ def edit(root: Path, file: str, old: str, new: str) -> None:
 
 
 QA_SPEC = "cicd/buildspecs/qa.yml"
+PRODUCTION_SPEC = "cicd/buildspecs/production.yml"
+RUN = "      - databricks bundle run -t prod my_data_project_job\n"
 UV = '      - pip install --quiet "uv==$UV_VERSION"\n'
 
 
@@ -58,9 +60,10 @@ def repository(default: Path, wheel: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def deploying(repository: Path) -> Path:
-    """The same, with a QA build that deploys only: neither job nor nutter."""
+    """The same, with builds that deploy only: no job runs in qa or prod, nor nutter."""
     for line in ("databricks bundle run -t qa my_data_project_job", "bash cicd/run_nutter.sh qa"):
         edit(repository, QA_SPEC, f"      - {line}\n", "")
+    edit(repository, PRODUCTION_SPEC, RUN, "")
     return repository
 
 
@@ -81,7 +84,9 @@ def rehearse(tmp_path: Path, capfd):
         make: bool = False,
         push: bool = True,
     ):
-        with play.opened(root, quick=quick) as played:
+        specs = [path.read_text() for path in (root / "cicd/buildspecs").glob("*.yml")]
+        engine = any("bundle run" in text or "run_nutter" in text for text in specs)
+        with play.opened(root, quick=quick, engine=engine, operator=make) as played:
             played.pipeline.decide = lambda *_: answer
             if make:
                 played.put_secrets()  # as a person does: `make secrets`

@@ -325,6 +325,13 @@ COMMANDS = [
         "runs ProdBuild",
         "production.yml",
     ),
+    Break(
+        "namespace",
+        STACK,
+        "Namespace: PlanVariables",
+        "Namespace: Plan",
+        "Plan is an artifact too, which AWS refuses; rename it",
+    ),
     Break("tool", MAKE, "tools/status.py", "tools/state.py", "names tools/state.py, which is not"),
     Break("stack-names", PRODUCTION, "", None, "which is not there", "production.yml", STACK),
     Break("tool-names", DESTROY, "", None, "which is not there", "destroy.yml", "tools/destroy.py"),

@@ -4,6 +4,7 @@ tests/test_tools.py destroys whole ones, against moto's server.
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -149,7 +150,10 @@ def test_what_a_failed_creation_has_only_named_is_no_obstacle(operator: Operator
     assert (screen.code, screen.err) == (0, "")
     stays = "the stack has no pipeline; a deployment there, if any, stays"
     assert f"qa: {stays}\nprod: {stays}\n" in screen.out
-    assert "aws codecommit delete-repository --repository-name my-repository\n" in screen.out
+    assert (
+        "aws codecommit delete-repository --region us-east-1 --repository-name my-repository\n"
+        in screen.out
+    )
     assert cloud.status == "GONE"
 
 
@@ -170,3 +174,20 @@ def test_where_a_deployment_stays_pushes_and_looks_go_on(operator: Operator) -> 
     assert operator.cloud.rules == {"push-1": True, "drift-1": True}
     assert operator.cloud.status == "CREATE_COMPLETE"
     assert operator.cloud.buckets["artifacts-1"] == ["key"]
+
+
+def test_a_history_that_is_too_short_to_tell_keeps_the_stack(operator: Operator) -> None:
+    """AWS forgets after twelve months what a pipeline has done, and the deployment stays."""
+    operator.cloud.actions = []
+    told = operator.cloud.answers["DescribeStacks"]
+
+    def old(given: Shape) -> Shape | Refusal:
+        found = told(given)
+        found["Stacks"][0]["CreationTime"] -= timedelta(days=800)
+        return found
+
+    operator.cloud.answers["DescribeStacks"] = old
+    screen = operator.run("destroy", typed=f"{SLUG}\n")
+    assert screen.code == 1
+    assert "the deployment in qa is not deleted, nor is the stack: AWS keeps a" in screen.err
+    assert operator.cloud.status == "CREATE_COMPLETE"

@@ -19,7 +19,20 @@ from pathlib import Path
 import pytest
 
 from conftest import DEFAULT, ROOT, VARIANTS, need_java
-from rehearsing import APPROVED, PROD, QA, QA_SPEC, UV, edit, in_prod, put, said, slim
+from rehearsing import (
+    APPROVED,
+    PROD,
+    PRODUCTION_SPEC,
+    QA,
+    QA_SPEC,
+    RUN,
+    UV,
+    edit,
+    in_prod,
+    put,
+    said,
+    slim,
+)
 
 # ---- What goes well ------------------------------------------------------------------------------
 
@@ -119,9 +132,9 @@ def test_a_repository_that_a_team_has_changed(deploying: Path, rehearse) -> None
     starts = "Resource: [!GetAtt QaBuild.Arn, !GetAtt PlanBuild.Arn, !GetAtt ProdBuild.Arn]"
     assert text.count(starts) == 1
     text = text.replace(starts, starts.replace("]", ", !GetAtt SmokeBuild.Arn]"))
-    asks = "#{QA.COMMIT_AUTHOR} asks"
+    asks = "#{QaVariables.COMMIT_AUTHOR} asks"
     assert text.count(asks) == 1
-    stack.write_text(text.replace(asks, "smoke #{Smoke.RESULT}; #{QA.COMMIT_AUTHOR} asks"))
+    stack.write_text(text.replace(asks, "smoke #{Smoke.RESULT}; #{QaVariables.COMMIT_AUTHOR} asks"))
     (deploying / "cicd/buildspecs/smoke.yml").write_text(
         "version: 0.2\n"
         "env: {exported-variables: [RESULT]}\n"
@@ -375,6 +388,9 @@ def test_a_deployment_that_fails_half_way_is_seen(deploying: Path, rehearse) -> 
 
 
 def test_a_job_that_fails_in_production_is_seen(deploying: Path, rehearse) -> None:
+    text = (deploying / PRODUCTION_SPEC).read_text()
+    (deploying / PRODUCTION_SPEC).write_text(text + RUN)
+
     def look(played, execution) -> None:
         assert "the workspace is down" in said(execution, "Production")
         assert any(

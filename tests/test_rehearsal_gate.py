@@ -11,13 +11,10 @@ import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
-
 from rehearsal import play
 from rehearsing import APPROVED, PROD, edit, said
 
 JOB = "resources/my_data_project.job.yml"
-RUN = "      - databricks bundle run -t prod my_data_project_job\n"
 SCHEMA = """\
 resources:
   schemas:
@@ -25,13 +22,6 @@ resources:
       name: extra
       catalog_name: ${var.catalog}
 """
-
-
-@pytest.fixture
-def gate(deploying: Path) -> Path:
-    """A repository whose builds deploy, and no more."""
-    edit(deploying, "cicd/buildspecs/production.yml", RUN, "")
-    return deploying
 
 
 def workspace(played: play.Rehearsal) -> Path:
@@ -64,6 +54,19 @@ def meanwhile(played: play.Rehearsal, happens) -> None:
         return APPROVED
 
     played.pipeline.decide = decide
+
+
+def approving(shown: list[str]):
+    """A function that has a rehearsal approve everything, and note what the reviewer is shown."""
+
+    def before(played: play.Rehearsal) -> None:
+        def decide(execution, action):
+            shown.append(action.text)
+            return APPROVED
+
+        played.pipeline.decide = decide
+
+    return before
 
 
 def by_hand(played: play.Rehearsal) -> None:
@@ -112,15 +115,10 @@ def damage(played: play.Rehearsal) -> None:
     put_plan(played, execution, files["plan.json"][:300])
 
 
-def test_what_is_planned_is_shown_approved_deployed_and_rolled_back(gate: Path, rehearse) -> None:
-    shown = []
-
-    def before(played) -> None:
-        def decide(execution, action):
-            shown.append(action.text)
-            return APPROVED
-
-        played.pipeline.decide = decide
+def test_what_is_planned_is_shown_approved_deployed_and_rolled_back(
+    deploying: Path, rehearse
+) -> None:
+    shown: list[str] = []
 
     def look(played, first) -> None:
         assert first.status == "Succeeded", said(first, first.stopped_in.name)
@@ -161,17 +159,19 @@ def test_what_is_planned_is_shown_approved_deployed_and_rolled_back(gate: Path, 
         assert '"0 0 6 * * ?" -> "0 30 7 * * ?"' in log(forward, "Review")
         assert f"- changed {JOB}" in log(forward, "Review")
 
-    rehearse(gate, look, before)
+    rehearse(deploying, look, approving(shown))
 
 
 STOPS = {
     "stale": (another_deployment, "the plan is stale: since it was made another deployment"),
     "by hand": (by_hand, "prod was changed by hand since the plan was made"),
-    "damaged": (damage, "plan.json is not the plan that was approved: its SHA-256 is"),
+    "damaged": (damage, "plan.json is not the file that was approved: its SHA-256 is"),
 }
 
 
-def test_what_moves_before_the_approval_stops_production_unchanged(gate: Path, rehearse) -> None:
+def test_what_moves_before_the_approval_stops_production_unchanged(
+    deploying: Path, rehearse
+) -> None:
     def look(played, execution) -> None:
         assert execution.status == "Succeeded"
         for number, (happens, told) in enumerate(STOPS.values()):
@@ -193,10 +193,10 @@ def test_what_moves_before_the_approval_stops_production_unchanged(gate: Path, r
         meanwhile(played, lambda: None)
         assert played.pipeline.start([], played.branch).status == "Succeeded"
 
-    rehearse(gate, look)
+    rehearse(deploying, look)
 
 
-def test_a_first_plan_is_stale_when_somebody_else_was_first(gate: Path, rehearse) -> None:
+def test_a_first_plan_is_stale_when_somebody_else_was_first(deploying: Path, rehearse) -> None:
     """It names no state that it was made for; the client itself would deploy it all the same."""
 
     def before(played) -> None:
@@ -213,18 +213,11 @@ def test_a_first_plan_is_stale_when_somebody_else_was_first(gate: Path, rehearse
         text = said(execution, "Production")
         assert "the plan is stale" in text and "its state was 0, it is 4 now" in text
 
-    rehearse(gate, look, before)
+    rehearse(deploying, look, before)
 
 
-def test_data_is_lost_only_by_a_plan_that_said_so(gate: Path, rehearse) -> None:
-    shown = []
-
-    def before(played) -> None:
-        def decide(execution, action):
-            shown.append(action.text)
-            return APPROVED
-
-        played.pipeline.decide = decide
+def test_data_is_lost_only_by_a_plan_that_said_so(deploying: Path, rehearse) -> None:
+    shown: list[str] = []
 
     def look(played, first) -> None:
         (played.repository / "resources/extra.schema.yml").write_text(SCHEMA)
@@ -243,19 +236,12 @@ def test_data_is_lost_only_by_a_plan_that_said_so(gate: Path, rehearse) -> None:
         assert "> **WARNING: delete schemas.extra: data" in log(third, "Review")
         assert "schemas" not in str(state_file(played).read_text())
 
-    rehearse(gate, look, before)
+    rehearse(deploying, look, approving(shown))
 
 
-def test_what_is_made_anew_is_proved_with_its_rights(gate: Path, rehearse) -> None:
+def test_what_is_made_anew_is_proved_with_its_rights(deploying: Path, rehearse) -> None:
     """The client goes on reading the rights of the object before: that is no difference."""
-    shown = []
-
-    def before(played) -> None:
-        def decide(execution, action):
-            shown.append(action.text)
-            return APPROVED
-
-        played.pipeline.decide = decide
+    shown: list[str] = []
 
     def look(played, first) -> None:
         pipeline = "resources/my_data_project_etl.pipeline.yml"
@@ -265,10 +251,10 @@ def test_what_is_made_anew_is_proved_with_its_rights(gate: Path, rehearse) -> No
         assert "DATA WOULD BE LOST: recreate pipelines.my_data_project_etl." in shown[1]
         assert played.look_for_drift().exported == {"DRIFT": "none"}
 
-    rehearse(gate, look, before)
+    rehearse(deploying, look, approving(shown))
 
 
-def test_a_rollback_whose_files_are_gone_changes_nothing(gate: Path, rehearse) -> None:
+def test_a_rollback_whose_files_are_gone_changes_nothing(deploying: Path, rehearse) -> None:
     def look(played, first) -> None:
         (played.repository / "README.md").write_text("second\n")
         assert played.push().status == "Succeeded"
@@ -279,10 +265,10 @@ def test_a_rollback_whose_files_are_gone_changes_nothing(gate: Path, rehearse) -
         assert "NoSuchKey" in said(back, "Production")
         assert content(played) == there
 
-    rehearse(gate, look)
+    rehearse(deploying, look)
 
 
-def test_half_a_deployment_says_which_half(gate: Path, rehearse) -> None:
+def test_half_a_deployment_says_which_half(deploying: Path, rehearse) -> None:
     def before(played) -> None:
         told = [{"host": PROD, "on": "deploy", "message": "the workspace is down", "after": 2}]
         (played.home / "databricks/faults.json").write_text(json.dumps(told))
@@ -296,12 +282,12 @@ def test_half_a_deployment_says_which_half(gate: Path, rehearse) -> None:
         again = played.pipeline.start([], played.branch)
         assert again.status == "Succeeded", said(again, again.stopped_in.name)
 
-    rehearse(gate, look, before)
+    rehearse(deploying, look, before)
 
 
-def test_a_wheel_that_is_missing_after_the_deployment_is_seen(gate: Path, rehearse) -> None:
+def test_a_wheel_that_is_missing_after_the_deployment_is_seen(deploying: Path, rehearse) -> None:
     edit(
-        gate,
+        deploying,
         "cicd/deploy.py",
         "        prove(plan)\n",
         "        import shutil\n\n"
@@ -314,12 +300,12 @@ def test_a_wheel_that_is_missing_after_the_deployment_is_seen(gate: Path, rehear
 
     def look(played, execution) -> None:
         text = said(execution, "Production")
-        assert "my_data_project-0.1.0-py3-none-any.whl failed with exit code 1" in text
+        assert "my_data_project-0.1.0-py3-none-any.whl is missing and its job will fail" in text
 
-    rehearse(gate, look, before)
+    rehearse(deploying, look, before)
 
 
-def test_a_plan_of_another_client_is_deployed_with_a_warning(gate: Path, rehearse) -> None:
+def test_a_plan_of_another_client_is_deployed_with_a_warning(deploying: Path, rehearse) -> None:
     """Both builds install what tools.env pins; this plan says that another version made it."""
 
     def before(played) -> None:
@@ -329,7 +315,7 @@ def test_a_plan_of_another_client_is_deployed_with_a_warning(gate: Path, rehears
             text = json.dumps(plan | {"cli_version": "1.23.0"}).encode()
             put_plan(played, execution, text)
             checksum = hashlib.sha256(text).hexdigest()
-            execution.variables["Plan"]["PLAN_SHA256"] = checksum
+            execution.variables["PlanVariables"]["PLAN_SHA256"] = checksum
 
         meanwhile(played, other)
 
@@ -337,15 +323,15 @@ def test_a_plan_of_another_client_is_deployed_with_a_warning(gate: Path, rehears
         assert execution.status == "Succeeded", said(execution, execution.stopped_in.name)
         assert "Plan was created with CLI version 1.23.0" in log(execution, "Production")
 
-    rehearse(gate, look, before)
+    rehearse(deploying, look, before)
 
 
-def test_drift_is_what_somebody_changed_by_hand(gate: Path, rehearse) -> None:
+def test_drift_is_what_somebody_changed_by_hand(deploying: Path, rehearse) -> None:
     def before(played) -> None:
         build = played.look_for_drift()
         assert (build.status, build.exported) == (
             "SUCCEEDED",
-            {"DRIFT": "nothing is deployed yet"},
+            {"DRIFT": "no deployment on record"},
         )
 
     def look(played, first) -> None:
@@ -381,4 +367,4 @@ def test_drift_is_what_somebody_changed_by_hand(gate: Path, rehearse) -> None:
         assert played.look_for_drift().status == "FAILED"
         assert "could not compare production with what was deployed" in played.pipeline.mails[-1]
 
-    rehearse(gate, look, before)
+    rehearse(deploying, look, before)

@@ -97,7 +97,7 @@ def build(default: Path, tmp_path: Path):
         root = tmp_path / "my-data-project"
         shutil.copytree(default, root, ignore=shutil.ignore_patterns(".git", ".venv"))
         (root / "cicd/buildspecs/qa.yml").write_text(spec)
-        with play.opened(root, quick=True) as played:
+        with play.opened(root, quick=True, engine=False, operator=False) as played:
             execution = played.push()
             build = played.codebuild.builds[0]
             build.execution = execution
@@ -180,11 +180,20 @@ artifacts: {files: ["a", "b"], discard-paths: yes}
     assert phases(made)["PRE_BUILD"] == "FAILED"
     assert phases(made)["BUILD"] == "SUCCEEDED"
     assert said == ["say: HOME is the build own"]
-    # The approval wants what this build does not export.
-    assert made.execution.stopped_in.name == "Review"
+
+
+def test_a_variable_that_no_action_gives_fails_the_one_that_wants_it(default, tmp_path) -> None:
+    root = tmp_path / "my-data-project"
+    shutil.copytree(default, root, ignore=shutil.ignore_patterns(".git", ".venv"))
+    stack = root / "cicd/stack.yml"
+    text = stack.read_text().replace("#{SourceVariables.RepositoryName}", "#{SourceVariables.Name}")
+    stack.write_text(text)
+    with play.opened(root, quick=True, engine=False, operator=False) as played:
+        execution = played.push()
+    assert execution.stopped_in.name == "QA"
     assert (
-        "#{QA.COMMIT_AUTHOR}: there is no such variable"
-        in made.execution.stopped_in.actions[0].message
+        execution.stopped_in.actions[0].message
+        == "#{SourceVariables.Name}: there is no such variable"
     )
 
 
@@ -196,7 +205,7 @@ UNREADABLE = {
 
 
 def test_a_buildspec_that_cannot_be_read(default: Path) -> None:
-    with play.opened(default, quick=True) as played:
+    with play.opened(default, quick=True, engine=False, operator=False) as played:
         for spec in UNREADABLE:
             (played.repository / "cicd/buildspecs/qa.yml").write_text(spec)
             played.push()

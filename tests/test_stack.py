@@ -520,12 +520,12 @@ def test_the_approval_says_who_what_and_where_to_look(stack) -> None:
     assert (approval["Name"], approval["RunOrder"]) == ("Approve", 2)
     assert approval["Configuration"]["NotificationArn"] == "Topic"
     text = approval["Configuration"]["CustomData"]
-    assert {"QA.COMMIT_AUTHOR", "Plan.COMMIT", "Plan.DELETES", "Plan.DATA_LOSS"} <= set(
+    assert {f"PlanVariables.{one}" for one in ("COMMIT", "DELETES", "DATA_LOSS")} <= set(
         re.findall(r"#\{(.+?)\}", text)
     )
     link = approval["Configuration"]["ExternalEntityLink"]
     assert link.startswith("https://us-east-1.console.aws.amazon.com/codesuite/codebuild/")
-    assert link.endswith("/PlanBuild/build/#{Plan.BUILD_ID}/?region=us-east-1")
+    assert link.endswith("/PlanBuild/build/#{PlanVariables.BUILD_ID}/?region=us-east-1")
     assert max(len(text), len(link)) <= 1000
 
 
@@ -547,7 +547,10 @@ def test_production_takes_the_commit_from_the_source_and_from_qa_only_the_wheel(
 def test_production_is_told_which_plan_was_approved(stack) -> None:
     stages = stack("pat")["Resources"]["Pipeline"]["Properties"]["Stages"]
     told = stages[3]["Actions"][0]["Configuration"]["EnvironmentVariables"]
-    assert json.loads(told) == [{"name": "PLAN_SHA256", "value": "#{Plan.PLAN_SHA256}"}]
+    assert json.loads(told) == [
+        {"name": name, "value": f"#{{PlanVariables.{name}}}"}
+        for name in ("PLAN_SHA256", "WHEEL_SHA256")
+    ]
 
 
 # ---- The network ---------------------------------------------------------------------------------

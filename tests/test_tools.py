@@ -574,7 +574,10 @@ def test_destroy_deletes_deployments_buckets_and_stack_and_says_what_is_left(dep
     builds = deployed.client("codebuild").list_builds()["ids"]
     assert sorted(item.partition(":")[0] for item in builds) == [f"{SLUG}-prod", f"{SLUG}-qa"]
     assert "UNDROP" in result.stdout
-    assert f"aws codecommit delete-repository --repository-name {SLUG}" in result.stdout
+    assert (
+        f"aws codecommit delete-repository --region us-east-1 --repository-name {SLUG}"
+        in result.stdout
+    )
     assert "personal access tokens" in result.stdout
     again = destroy(deployed, SLUG, [])
     assert (again.returncode, again.stderr) == (0, "")

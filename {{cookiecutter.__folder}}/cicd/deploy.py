@@ -38,16 +38,20 @@ def fresh_plan(name: str) -> plans.Plan:
     return plans.read(name)
 
 
+def check_sum(path: Path, variable: str) -> None:
+    """Raises Stop unless the file is the one that the variable has the SHA-256 of."""
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != os.environ.get(variable):
+        raise Stop(
+            f"{path.name} is not the file that was approved: its SHA-256 is {found}, not"
+            f" {os.environ.get(variable)}. Nothing is changed. {ANEW}"
+        )
+
+
 def approved_plan(name: str) -> plans.Plan:
     """The plan in the file, if it is the one that was approved. Raises Stop."""
     try:
-        found = hashlib.sha256(Path(name).read_bytes()).hexdigest()
-        approved = os.environ["PLAN_SHA256"]
-        if found != approved:
-            raise Stop(
-                f"{name} is not the plan that was approved: its SHA-256 is {found}, not {approved}."
-                f" Nothing is changed. {ANEW}"
-            )
+        check_sum(Path(name), "PLAN_SHA256")
         return plans.read(name)
     except (OSError, plans.Damaged) as error:
         raise Stop(f"{name}: {error}. Nothing is changed. {ANEW}") from None
@@ -119,10 +123,19 @@ def prove(plan: plans.Plan) -> None:
         left = fresh_plan("left.json")
     if left.actions:
         print(plans.show(left))
-        raise Stop("after the deployment prod still differs from the release, as above")
+        raise Stop(
+            "after the deployment prod still differs from the release, as above. What is left is"
+            " in the next plan: make start"
+        )
     deployed = [entry.get("remote_state") for entry in left.entries.values()]
     for path in sorted(set(wheels(deployed))):
-        client("workspace", "get-status", path)
+        try:
+            client("workspace", "get-status", path)
+        except Stop:
+            raise Stop(
+                f"prod is deployed, but {path} is missing and its job will fail. Deploy again:"
+                " make start; or go back: make rollback"
+            ) from None
         print(f"There: {path}")
     print(f"Production has what the plan says: {plans.summary(plan)}.")
 
@@ -133,6 +146,8 @@ def main() -> None:
         sys.exit(__doc__)
     sys.stdout.reconfigure(line_buffering=True)  # in order with what the client says
     try:
+        (wheel,) = Path("dist").glob("*.whl")
+        check_sum(wheel, "WHEEL_SHA256")
         now = fresh_plan("now.json")
         pipeline = os.environ["CODEBUILD_INITIATOR"].removeprefix("codepipeline/")
         if latest(pipeline, "type") == "ROLLBACK":

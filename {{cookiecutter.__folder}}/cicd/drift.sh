@@ -20,6 +20,6 @@ databricks bundle plan -t prod -o json >plan.json
 python cicd/plan.py drift plan.json | tee mail.txt
 head -n 1 mail.txt >drift.txt
 if [ "$(cat drift.txt)" != "none" ]; then
-  aws sns publish --topic-arn "$TOPIC" --subject "{{ cookiecutter.project_slug }}: production has drifted" \
+  aws sns publish --topic-arn "$TOPIC" --subject "${PIPELINE:0:70}: production has drifted" \
     --message file://mail.txt
 fi

@@ -27,6 +27,7 @@ SECRET = re.compile(r"(?i)secret|token|passw|credential|private|api_?key|access_
 LOOKS_SECRET = re.compile(
     r"\b(dapi|dose|dkea|AKIA|ghp_|eyJ)[\w-]{8,}|-{5}BEGIN|://[^/\s:]+:[^/@\s]+@"
 )
+HIDDEN = "(hidden)"
 OWN_FOLDER = re.compile(r"/Workspace/Users/[^/\"]+/\.bundle/[^/\"]+/[^/\"]+/")
 # What the client writes into a plan in a secret's place, and would deploy from it.
 REDACTED = "[redacted]"
@@ -76,7 +77,6 @@ class Plan:
         if data.get("plan_version") != 2 or not set(found.values()) <= {*ACTIONS, "skip"}:
             raise Damaged("this plan has a form that cicd/plan.py does not know")
         self.state = (data.get("lineage", ""), data.get("serial", 0))
-        self.client = data.get("cli_version", "")
         self.entries = entries
         self.actions = {key: action for key, action in found.items() if action != "skip"}
         self.unchanged = len(found) - len(self.actions)
@@ -119,15 +119,25 @@ class Plan:
         )
 
 
+def masked(key: str, value: Any) -> Any:
+    """A value without what looks secret, by its key or by its form."""
+    if SECRET.search(re.sub(r"\[\w+='[^']*'\]", "", key)):  # not by which item of a list it is
+        return HIDDEN
+    if isinstance(value, dict):
+        return {name: masked(name, item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [masked("", item) for item in value]
+    return HIDDEN if LOOKS_SECRET.search(str(value)) else value
+
+
 def shown(path: str, value: Any) -> str:
-    """A field's value in one short line, hidden if it looks secret."""
+    """A field's value in one short line."""
     if value is None:
         return "(none)"
     if "${" in str(value):
         return "(known when it is deployed)"
-    text = json.dumps(value, ensure_ascii=False)
-    if SECRET.search(path) or SECRET.search(text) or LOOKS_SECRET.search(text):
-        return "(hidden)"
+    value = masked(path, value)
+    text = value if value == HIDDEN else json.dumps(value, ensure_ascii=False)
     text = OWN_FOLDER.sub(".../", text)
     return text if len(text) <= 200 else f"{text[:200]}... ({len(text)} characters)"
 
@@ -194,8 +204,8 @@ def drift(plan: Plan) -> str:
             "",
             *resources(plan, values=False, words=DRIFTED),
             "",
-            "Deploying again undoes this: take over what is meant to stay into the repository,",
-            "then: make start. To look again: make drift.",
+            "Deploying again undoes this. Copy what should stay into the repository, push; else:",
+            "make start. To look again: make drift.",
         ]
     )
 

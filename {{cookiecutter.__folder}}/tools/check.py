@@ -280,7 +280,11 @@ def builds_are_used(repo: Repository) -> Iterator[Finding]:
             yield *at, f"names the buildspec {spec}, which is not there; mend the path"
     for spec in repo.buildspecs.keys() - named.keys():
         yield spec, 1, "neither cicd/stack.yml nor tools/ names it; name it there, or remove it"
-    actions = maps([*repo.stack_has("AWS::CodePipeline::Pipeline").values()])
+    actions = [*maps([*repo.stack_has("AWS::CodePipeline::Pipeline").values()])]
+    artifacts = {dig(one, "Name") for act in actions for one in each(dig(act, "OutputArtifacts"))}
+    for action in (one for one in actions if one.get("Namespace") in artifacts):
+        name = action["Namespace"]
+        yield *action.at["Namespace"], f"{name} is an artifact too, which AWS refuses; rename it"
     started = [plain(one["ProjectName"]) for one in actions if "ProjectName" in one]
     groups = [plain(dig(o, "Name")) for o in repo.stack_has("AWS::CodeBuild::ReportGroup").values()]
     for build in repo.builds:

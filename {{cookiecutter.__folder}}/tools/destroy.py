@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import time
+from datetime import timedelta
 from typing import NoReturn
 
 import aws_stack
@@ -13,6 +14,7 @@ from delete_stack import delete_stack
 
 BUILDSPEC = "cicd/buildspecs/destroy.yml"
 BUILDS = {"qa": "QaBuild", "prod": "ProdBuild"}  # logical IDs in cicd/stack.yml
+HISTORY = timedelta(days=330)
 BUCKETS = ("ArtifactBucket", "LogBucket")
 RULES = ("PushRule", "DriftRule")  # nothing is deployed, nor looked for, while all is deleted
 
@@ -122,6 +124,8 @@ def destroy_bundles(found: dict[str, str]) -> None:
             print(f"{target}: the deployment is deleted already")
         elif given := last_source(found["Pipeline"], found[name]):
             destroy_bundle(found[name], target, *given)
+        elif aws_stack.age() > HISTORY:
+            give_up(target, "AWS keeps a pipeline's history for a year, and it has no deployment")
         else:
             print(f"{target}: nothing was ever deployed")
 
@@ -158,7 +162,7 @@ def main() -> None:
     if "Repository" in found:
         print(
             f"  the CodeCommit repository {repository}:\n"
-            f"    aws codecommit delete-repository --repository-name {repository}"
+            f"    aws codecommit delete-repository --region {region} --repository-name {repository}"
         )
     print(
         "  the schemas in the catalogs that databricks.yml names, with what jobs wrote there\n"

@@ -9,7 +9,7 @@ import aws_stack
 import logs
 from screen import plain, when
 
-CLEAN = ("none", "nothing is deployed yet")
+CLEAN = ("none", "no deployment on record")
 UNKNOWN = "not known"  # as cicd/drift.sh begins, where the last deployment did not succeed
 
 

@@ -40,6 +40,14 @@ class Pipeline:
         """Every stage, with the execution that entered it last."""
         return self.client.get_pipeline_state(name=self.name)["stageStates"]
 
+    def broken(self, stage: str) -> str:
+        """How the last execution in a stage ended, if not well: then nobody knows what is there."""
+        for one in self.stages():
+            status = one.get("latestExecution", {}).get("status", "")
+            if one["stageName"] == stage and status in ("Failed", "Stopped", "Cancelled"):
+                return status
+        return ""
+
     def execution(self, execution: str) -> dict[str, Any]:
         """An execution's record, or nothing where AWS has forgotten it, after twelve months."""
         if execution not in self.known:

@@ -30,12 +30,13 @@ def main() -> None:
     if not found:
         print("Nothing has been deployed to production yet. See: make status")
         return
+    broken = deployed.broken(pipeline.PRODUCTION)
     table = Table(box=None, pad_edge=False)
     for title, width in {"Execution": 9, "Commit": 8, "Deployed": 12, "By": 15, "": 12}.items():
         table.add_column(title, min_width=width, no_wrap=True)
     for place, one in enumerate(found[:most]):
         target = one.rolled_back_to
-        notes = ["deployed now"] if place == 0 else []
+        notes = ["last that succeeded" if broken else "deployed now"] if place == 0 else []
         notes += [f"rollback to {target[:8]}"] if target else []
         row = (
             one.execution[:8],

@@ -15,6 +15,6 @@ databricks bundle plan -t prod -o json >plan.json
 python cicd/plan.py drift plan.json | tee mail.txt
 head -n 1 mail.txt >drift.txt
 if [ "$(cat drift.txt)" != "none" ]; then
-  aws sns publish --topic-arn "$TOPIC" --subject "my-data-project: production has drifted" \
+  aws sns publish --topic-arn "$TOPIC" --subject "${PIPELINE:0:70}: production has drifted" \
     --message file://mail.txt
 fi

@@ -9,6 +9,7 @@ this directory and dist/*.whl with what that release's artifacts hold.
 """
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from pathlib import Path
 MADE_HERE = {".databricks", "__pycache__", "changed.md", "dist", "plan.json"}
 LINES = 100
 SECONDS = 5  # between two looks at the pipeline
+LONGEST = 20 * 60  # where only one build may run at a time, the deployment waits for this one
 # The newest success of the stage Production, a rollback's too: its inputs are what is deployed.
 DEPLOYED = (
     "actionExecutionDetails[?stageName=='Production' && status=='Succeeded'] | [0]"
@@ -41,12 +43,14 @@ def latest(pipeline: str, what: str) -> str:
 
 
 def wait(pipeline: str) -> None:
-    """Returns when no deployment to production is at work."""
-    told = False
+    """Returns when no deployment to production is at work. Exits after LONGEST seconds."""
+    started = time.monotonic()
     while latest(pipeline, "status") in ("InProgress", "Stopping"):
-        if not told:
+        waited = time.monotonic() - started
+        if waited < SECONDS:
             print("Production is at work; the plan is made when it is done.", flush=True)
-        told = True
+        if waited > LONGEST:
+            sys.exit("release.py: Production is still at work; when it is done, retry this stage")
         time.sleep(SECONDS)
 
 
@@ -65,12 +69,11 @@ def fetch(bucket: str, key: str, folder: Path) -> zipfile.ZipFile:
 
 
 def checksums(archive: zipfile.ZipFile) -> dict[str, int]:
-    """CRC-32 by name of the files in an archive, without a wheel's record of itself."""
-    return {
-        one.filename: one.CRC
-        for one in archive.infolist()
-        if not one.is_dir() and ".dist-info/" not in one.filename
-    }
+    """CRC-32 by name of the files in an archive; of a wheel without its version and its record."""
+    own = re.compile(r"[^/]+\.dist-info/")
+    found = {own.sub(".dist-info/", one.filename): one for one in archive.infolist()}
+    skip = (".dist-info/METADATA", ".dist-info/RECORD")
+    return {name: one.CRC for name, one in found.items() if not one.is_dir() and name not in skip}
 
 
 def here() -> dict[str, int]:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
 import boto3
@@ -25,6 +26,12 @@ def status() -> str | None:
             return None
         raise
     return stack["StackStatus"]
+
+
+def age() -> timedelta:
+    """How long the stack has been there; raises ClientError without a stack."""
+    (stack,) = client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+    return datetime.now(UTC) - stack["CreationTime"]
 
 
 def find_outputs() -> dict[str, str]:

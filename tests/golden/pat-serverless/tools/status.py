@@ -48,7 +48,9 @@ def release(given: Pipeline, stage: str) -> str:
     for found in given.releases(stage):
         commit, back = found.commit[:8] or "unknown", found.rolled_back_to
         how = f"rolled back to execution {back[:8]}" if back else f"execution {found.execution[:8]}"
-        return f"{commit}, {when(found.at)}, {how}"
+        after = given.broken(stage)
+        more = f"; what came after it: {after}" if after else ""
+        return f"{commit}, {when(found.at)}, {how}{more}"
     return "nothing yet"
 
 
