@@ -411,12 +411,19 @@ class Aws:
         else:
             resource = self.resource(service, given)
         self.require(role, action, resource, **context)
+        if action in ("s3:GetObject", "s3:HeadObject") and not self.has(bucket, name):
+            self.require(role, "s3:ListBucket", f"arn:aws:s3:::{bucket}")  # or it seems forbidden
         if key:
             how = "kms:GenerateDataKey" if operation.startswith("Put") else "kms:Decrypt"
             self.require(role, how, key)
         if (service, operation) == ("sns", "Publish") and (key := self.key_of_topic(resource)):
             for how in ("kms:GenerateDataKey", "kms:Decrypt"):  # both, of who publishes
                 self.require(role, how, key)
+
+    def has(self, bucket: str, name: str) -> bool:
+        """Whether a bucket has an object."""
+        found = self.client("s3").list_objects_v2(Bucket=bucket, Prefix=name, MaxKeys=1)
+        return any(one["Key"] == name for one in found.get("Contents", []))
 
     def resource(self, service: str, given: dict) -> str:
         """The ARN that a call of the other services is about, `*` where it has none."""

@@ -101,6 +101,7 @@ def start(home: Path, quick: bool, catalogs: Sequence[str] = ("qa", "prod")) -> 
         with warm.serving(python, home / "tasks.socket", "rehearsal.task"):
             boot.start()
             yield
+        boot.join(10)  # with the server its task has ended
     finally:
         if server:
             server.stdin.close()

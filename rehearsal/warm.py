@@ -24,11 +24,15 @@ def call(address, arguments, folder, env, streams=(0, 1, 2), limit=None) -> int:
         socket.send_fds(server, [b"\0"], streams)
         server.sendall(json.dumps([arguments, str(folder), env]).encode() + b"\n")
         with server.makefile() as answer:
-            pid = answer.readline()
+            pid = ""
             try:
+                pid = answer.readline()
                 return int(answer.read() or 1)  # its end is the process's
+            except ConnectionError:  # the server ended, and with it all calls
+                return 1
             except TimeoutError:
-                _kill(int(pid))
+                if pid:
+                    _kill(int(pid))
                 raise
 
 

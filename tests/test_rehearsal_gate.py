@@ -264,6 +264,12 @@ def test_a_rollback_whose_files_are_gone_changes_nothing(deploying: Path, rehear
         back = played.pipeline.rollback("Production", first)
         assert "NoSuchKey" in said(back, "Production")
         assert content(played) == there
+        # Nor is there anything to compare the next release with; it goes through all the same.
+        bucket, key = played.pipeline.executions[1].artifacts["Source"]
+        played.aws.client("s3").delete_object(Bucket=bucket, Key=key)
+        third = played.pipeline.start([], played.branch)
+        assert third.status == "Succeeded", said(third, third.stopped_in.name)
+        assert "The last release's files have expired: they are not" in log(third, "Review")
 
     rehearse(deploying, look)
 

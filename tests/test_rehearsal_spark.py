@@ -51,12 +51,13 @@ class Workspace:
         self.compute = Compute(home / "engine", self.files)
 
     def path(self, name: str) -> Path:
-        return self.files / f"{BUNDLE}/{name}".lstrip("/")
+        found = self.files / f"{BUNDLE}/{name}".lstrip("/")
+        found.parent.mkdir(parents=True, exist_ok=True)
+        return found
 
     def write(self, name: str, *cells: str) -> str:
         """Write a file, as a notebook where it has cells; return its workspace path."""
         text = "\n# COMMAND ----------\n".join(map(textwrap.dedent, cells))
-        self.path(name).parent.mkdir(parents=True, exist_ok=True)
         self.path(name).write_text(f"# Databricks notebook source\n{text}")
         return f"{BUNDLE}/{name}"
 
