@@ -53,14 +53,13 @@ def named(found: list[dict[str, Any]], wanted: str) -> dict[str, Any]:
     return fit[0]
 
 
-def choose(found: list[dict[str, Any]], broken: bool, wanted: str) -> dict[str, Any]:
-    """The execution to go back to. Exits where there is none."""
+def choose(found: list[dict[str, Any]], current: str, broken: bool, wanted: str) -> dict[str, Any]:
+    """The execution to go back to from the current release's. Exits where there is none."""
     if not found:
         stop(
             "there is nothing to go back to: since the pipeline was created, or changed by"
             f" make stack, no release has succeeded in {PRODUCTION}. {REVERT}"
         )
-    current = release(found[0])
     if wanted:
         target = named(found, wanted)
         if target["pipelineExecutionId"] == current and not broken:
@@ -112,13 +111,15 @@ def main() -> None:
         stop(f"{PRODUCTION} is at work; wait for it: make logs BUILD=prod")
     broken = latest["status"] in ("Failed", "Stopped", "Cancelled")
     found = succeeded(given)
-    target = choose(found, broken, wanted)
+    now = next(given.releases(), None)
+    current = (now.rolled_back_to or now.execution) if now else ""
+    target = choose(found, current, broken, wanted)
     execution = target["pipelineExecutionId"]
     check_artifacts(given, execution)
     if broken:
         print(f"From: {told(given, latest['pipelineExecutionId'], latest['status'])}")
     else:
-        print(f"From: {told(given, release(found[0]), when(found[0]['lastUpdateTime']))}")
+        print(f"From: {told(given, current, when(now.at))}")
     print(f"To:   {told(given, execution, when(target['lastUpdateTime']))}")
     print("The build plans it anew, and stops where data would be lost. What jobs wrote stays.")
     if not agreed("Roll production back?"):
