@@ -6,6 +6,7 @@ role's credentials on that role's resolved policies, and answers the few calls t
 
 import base64
 import contextlib
+import functools
 import io
 import json
 import logging
@@ -115,7 +116,7 @@ class Aws:
         self.calls: list[Call] = []
         self.pull_requests: dict[str, str] = {}  # branch -> number, in the order of their opening
         self.comments: list[dict[str, str]] = []  # on pull requests, each with its `role`
-        self.mails: list[str] = []  # what was published to the topics
+        self.mails: list[Any] = []  # what went to the topics' subscribers
         self.roles: dict[str, str] = {}  # access key -> logical ID
         # What others answer in the front: service_operation -> parameters -> JSON
         self.answers: dict[str, Callable[[dict], dict]] = {}
@@ -223,10 +224,10 @@ class Aws:
 
     def make_bucket(self, logical: str, properties: dict[str, Any]) -> None:
         """AWS::S3::Bucket, with versions where it keeps them."""
-        name, s3 = self.identity(logical)["ref"], self.client("s3")
-        s3.create_bucket(Bucket=name)
+        name = self.identity(logical)["ref"]
+        self.s3.create_bucket(Bucket=name)
         if how := properties.get("VersioningConfiguration"):
-            s3.put_bucket_versioning(Bucket=name, VersioningConfiguration=how)
+            self.s3.put_bucket_versioning(Bucket=name, VersioningConfiguration=how)
 
     def make_group(self, logical: str, properties: dict[str, Any]) -> None:
         """AWS::Logs::LogGroup"""
@@ -355,6 +356,11 @@ class Aws:
                 config=Config(retries={"max_attempts": 1}, s3={"addressing_style": "path"}),
             )
 
+    @functools.cached_property
+    def s3(self):
+        """The operator's S3 client, which each read of a role needs."""
+        return self.client("s3")
+
     # ---- The front before moto -------------------------------------------------------------------
 
     def front(self, environ: dict[str, Any], start: Callable) -> Any:
@@ -420,9 +426,14 @@ class Aws:
             for how in ("kms:GenerateDataKey", "kms:Decrypt"):  # both, of who publishes
                 self.require(role, how, key)
 
+    def let_answer(self, service: str, of: Any, answers: dict[str, Callable]) -> None:
+        """Has a service's operations answered by functions of what plays it and the parameters."""
+        for operation, answer in answers.items():
+            self.answers[f"{service}_{operation}".lower()] = functools.partial(answer, of)
+
     def has(self, bucket: str, name: str) -> bool:
         """Whether a bucket has an object."""
-        found = self.client("s3").list_objects_v2(Bucket=bucket, Prefix=name, MaxKeys=1)
+        found = self.s3.list_objects_v2(Bucket=bucket, Prefix=name, MaxKeys=1)
         return any(one["Key"] == name for one in found.get("Contents", []))
 
     def resource(self, service: str, given: dict) -> str:
@@ -461,11 +472,8 @@ class Aws:
         """https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""
         self.logical("SNS::Topic", given["TopicArn"])
         self.mails.append("\n\n".join(filter(None, [given.get("Subject"), given["Message"]])))
-        xml = (
-            '<PublishResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><PublishResult>'
-            f"<MessageId>{uuid.uuid4()}</MessageId></PublishResult></PublishResponse>"
-        )
-        return 200, "text/xml", xml
+        told = {"PublishResult": {"MessageId": uuid.uuid4()}}
+        return 200, "text/xml", as_xml("PublishResponse", told)
 
     def answer_codecommit_postcommentforpullrequest(self, given: dict, role: str | None) -> Answer:
         """https://docs.aws.amazon.com/codecommit/latest/APIReference/API_PostCommentForPullRequest.html"""
@@ -523,12 +531,8 @@ class Aws:
         parts = ({"alg": given.get("SigningAlgorithm"), "typ": "JWT"}, claims)
         encoded = [base64.urlsafe_b64encode(json.dumps(p).encode()).rstrip(b"=") for p in parts]
         token = b".".join([*encoded, b"not-signed-in-a-rehearsal"]).decode()
-        name = "GetWebIdentityToken"
-        xml = (
-            f'<{name}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{name}Result>'
-            f"<WebIdentityToken>{token}</WebIdentityToken></{name}Result></{name}Response>"
-        )
-        return 200, "text/xml", xml
+        told = {"GetWebIdentityTokenResult": {"WebIdentityToken": token}}
+        return 200, "text/xml", as_xml("GetWebIdentityTokenResponse", told)
 
     # ---- Events ----------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ from botocore.validate import ParamValidator
 from filelock import FileLock
 
 from rehearsal.aws import ACCOUNT, Aws, Denied
-from rehearsal.codebuild_api import answers
+from rehearsal.codebuild_api import ANSWERS
 
 BIN = Path(sys.prefix, "bin")
 SYSTEM = ["/usr/bin", "/bin"]
@@ -185,7 +185,7 @@ class CodeBuild:
         self.watch: Callable[[Build], None] = lambda build: None
         self.tell: Callable[[Build, str], None] = lambda build, line: None
         self.builds: list[Build] = []
-        aws.answers |= answers(self)
+        aws.let_answer("codebuild", self, ANSWERS)
 
     def run(
         self,

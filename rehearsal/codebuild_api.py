@@ -4,23 +4,10 @@ https://docs.aws.amazon.com/codebuild/latest/APIReference/API_Operations.html
 """
 
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rehearsal.codebuild import Build, CodeBuild
-
-Answer = Callable[[dict[str, Any]], dict[str, Any]]
-
-
-def answers(codebuild: "CodeBuild") -> dict[str, Answer]:
-    """What answers a call, by service and operation in small letters, as `Aws.answers` has it."""
-    told = {"StartBuild": start, "BatchGetBuilds": get, "ListBuildsForProject": of_project}
-
-    def bound(answer: Callable) -> Answer:
-        return lambda given: answer(codebuild, given)
-
-    return {f"codebuild_{name.lower()}": bound(answer) for name, answer in told.items()}
 
 
 def describe(codebuild: "CodeBuild", build: "Build") -> dict[str, Any]:
@@ -83,3 +70,6 @@ def start(codebuild: "CodeBuild", given: dict[str, Any]) -> dict[str, Any]:
     threading.Thread(target=run, daemon=True).start()
     there.wait(30)
     return {"build": describe(codebuild, begun[0])}
+
+
+ANSWERS = {"StartBuild": start, "BatchGetBuilds": get, "ListBuildsForProject": of_project}

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 
 from rehearsal.aws import Aws, Denied
 from rehearsal.codebuild import Build, CodeBuild
-from rehearsal.codepipeline_api import answers
+from rehearsal.codepipeline_api import ANSWERS
 
 SOURCE_RIGHTS = ("GetBranch", "GetCommit", "UploadArchive", "GetUploadArchiveStatus")
 
@@ -132,7 +132,7 @@ class CodePipeline:
         self.name = aws.arn(self.logical).rpartition(":")[2]
         self.role = aws.logical("IAM::Role", self.pipeline["RoleArn"])
         self.executions: list[Execution] = []
-        self.mails: list[Any] = []
+        self.mails = aws.mails  # in the order in which they came, whoever sent them
         self.decide: Callable[[Execution, Action], Answer | None] = lambda *_: (
             "Expired",
             "nobody answered",
@@ -140,7 +140,7 @@ class CodePipeline:
         self.watch: Callable[[], None] = lambda: None
         self.answered = threading.Condition()
         self.threads: list[threading.Thread] = []  # executions that an operator's call has started
-        aws.answers |= answers(self)
+        aws.let_answer("codepipeline", self, ANSWERS)
         self.gates = {stage["Name"]: Gate() for stage in self.pipeline["Stages"]}
 
     @property

@@ -4,31 +4,10 @@ https://docs.aws.amazon.com/codepipeline/latest/APIReference/API_Operations.html
 """
 
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rehearsal.codepipeline import Action, CodePipeline, Execution, Stage
-
-Answer = Callable[[dict[str, Any]], dict[str, Any]]
-
-
-def answers(pipeline: "CodePipeline") -> dict[str, Answer]:
-    """What answers a call, by service and operation in small letters, as `Aws.answers` has it."""
-    told = {
-        "GetPipelineState": state,
-        "GetPipelineExecution": execution,
-        "ListPipelineExecutions": executions,
-        "ListActionExecutions": actions,
-        "StartPipelineExecution": start,
-        "RollbackStage": rollback,
-        "PutApprovalResult": approve,
-    }
-
-    def bound(answer: Callable) -> Answer:
-        return lambda given: answer(pipeline, given)
-
-    return {f"codepipeline_{name.lower()}": bound(answer) for name, answer in told.items()}
 
 
 def find(pipeline: "CodePipeline", given: str) -> "Execution":
@@ -187,3 +166,14 @@ def approve(pipeline: "CodePipeline", given: dict[str, Any]) -> dict[str, Any]:
     answer = (result["status"], result["summary"])
     pipeline.put_answer(given["stageName"], given["actionName"], given["token"], answer)
     return {"approvedAt": time.time()}
+
+
+ANSWERS = {
+    "GetPipelineState": state,
+    "GetPipelineExecution": execution,
+    "ListPipelineExecutions": executions,
+    "ListActionExecutions": actions,
+    "StartPipelineExecution": start,
+    "RollbackStage": rollback,
+    "PutApprovalResult": approve,
+}

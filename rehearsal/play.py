@@ -357,7 +357,6 @@ def opened(
             if quick:  # as on a laptop without Java: what needs it skips and says so
                 codebuild.overrides = {"CI": "", "JAVA_HOME": str(home / "no-java")}
             pipeline = CodePipeline(aws, codebuild)
-            pipeline.mails = aws.mails  # in the order in which they came, whoever sent them
             branch = pipeline.branch
             head = ["symbolic-ref", "HEAD", f"refs/heads/{branch}"]  # CodeCommit's default branch
             subprocess.run(["git", "--git-dir", remote, *head], check=True)

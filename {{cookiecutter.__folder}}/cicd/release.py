@@ -18,6 +18,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from plan import cut
+
 MADE_HERE = {".databricks", "__pycache__", "changed.md", "dist", "plan.json"}
 LINES = 100
 SECONDS = 5  # between two looks at the pipeline
@@ -92,8 +94,7 @@ def differences(old: dict[str, int], new: dict[str, int]) -> list[str]:
         for name in sorted(old | new)
         if old.get(name) != new.get(name)
     ]
-    more = len(lines) - LINES
-    return [*lines[:LINES], f"- ... and {more} more"] if more > 0 else lines or ["- nothing"]
+    return cut(lines, LINES) or ["- nothing"]
 
 
 def compare(release: dict[str, tuple[str, str]], wheel: Path) -> list[str]:

@@ -105,11 +105,11 @@ def main() -> None:
     """Chooses, shows, asks and rolls back."""
     wanted = os.environ.get("TO", "").strip().lower()
     given = pipeline.deployed()
-    production = next(one for one in given.stages() if one["stageName"] == PRODUCTION)
+    production = next(one for one in given.stages if one["stageName"] == PRODUCTION)
     latest = production.get("latestExecution", {"status": "none"})
     if latest["status"] in ("InProgress", "Stopping"):
         stop(f"{PRODUCTION} is at work; wait for it: make logs BUILD=prod")
-    broken = latest["status"] in ("Failed", "Stopped", "Cancelled")
+    broken = bool(given.broken(PRODUCTION))
     found = succeeded(given)
     now = next(given.releases(), None)
     current = (now.rolled_back_to or now.execution) if now else ""

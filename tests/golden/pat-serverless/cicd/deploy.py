@@ -115,7 +115,7 @@ def prove(plan: plans.Plan) -> None:
     late = [
         key
         for key, action in left.actions.items()
-        if action == "create" and key in plan.actions and key.endswith((".permissions", ".grants"))
+        if action == "create" and key in plan.actions and key.endswith(plans.RIGHTS)
     ]
     if late and len(late) == len(left.actions):
         print(f"Once more, for an object that is new: {', '.join(late)}")

@@ -31,6 +31,7 @@ HIDDEN = "(hidden)"
 OWN_FOLDER = re.compile(r"/Workspace/Users/[^/\"]+/\.bundle/[^/\"]+/[^/\"]+/")
 # What the client writes into a plan in a secret's place, and would deploy from it.
 REDACTED = "[redacted]"
+RIGHTS = (".permissions", ".grants")  # on a resource; in a plan they are resources of their own
 FIELDS, RESOURCES = 20, 100  # shown of one resource, of one plan
 
 
@@ -47,7 +48,7 @@ def settled(key: str, entry: dict) -> bool:
     """
     changes = acting(entry)
     return (
-        key.endswith((".permissions", ".grants"))
+        key.endswith(RIGHTS)
         and entry["action"] == "update"
         and bool({"object_id", "full_name"} & changes.keys())
         and all(change.get("old") == change.get("new") for change in changes.values())
@@ -142,10 +143,10 @@ def shown(path: str, value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}... ({len(text)} characters)"
 
 
-def cut(lines: list[str], most: int, what: str) -> list[str]:
+def cut(lines: list[str], most: int, what: str = "") -> list[str]:
     """The lines, or the first of them and how many more there are."""
     more = len(lines) - most
-    return [*lines[:most], f"- ... and {more} more {what}"] if more > 0 else lines
+    return [*lines[:most], f"- ... and {more} more {what}".rstrip()] if more > 0 else lines
 
 
 def summary(plan: Plan) -> str:

@@ -33,7 +33,7 @@ class Approval:
 
 def waiting(given: Pipeline) -> Approval | None:
     """The approval that waits, with the text that its reviewer sees, or None."""
-    for stage in given.stages():
+    for stage in given.stages:
         for action in stage["actionStates"]:
             latest = action.get("latestExecution", {})
             if latest.get("status") == "InProgress" and "token" in latest:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import aws_stack
@@ -36,13 +37,14 @@ class Pipeline:
         self.client = aws_stack.client("codepipeline")
         self.known: dict[str, dict[str, Any]] = {}
 
+    @cached_property
     def stages(self) -> list[dict[str, Any]]:
-        """Every stage, with the execution that entered it last."""
+        """Every stage, with the execution that entered it last; as it was when first asked for."""
         return self.client.get_pipeline_state(name=self.name)["stageStates"]
 
     def broken(self, stage: str) -> str:
         """How the last execution in a stage ended, if not well: then nobody knows what is there."""
-        for one in self.stages():
+        for one in self.stages:
             status = one.get("latestExecution", {}).get("status", "")
             if one["stageName"] == stage and status in ("Failed", "Stopped", "Cancelled"):
                 return status

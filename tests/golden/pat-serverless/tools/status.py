@@ -21,7 +21,7 @@ COLORS = {"Succeeded": "green", "InProgress": "yellow", "Failed": "red"}
 def stages(given: Pipeline) -> Table:
     """A table with a row for each stage: state, time of the last change, commit, execution."""
     table = Table("Stage", "State", "Since", "Commit", "Execution", box=None, pad_edge=False)
-    for stage in given.stages():
+    for stage in given.stages:
         latest = stage.get("latestExecution")
         if latest is None:
             table.add_row(stage["stageName"], "not run yet")
