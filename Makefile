@@ -19,7 +19,7 @@ help:
 	@$(PYTHON) -m venv --without-pip .venv/checkov
 	@.venv/bin/uv pip install --quiet --python .venv/checkov --group checkov
 	@# Published as source only, pyspark as 400 MB of it: made into wheels once, not at every install.
-	@$(WHEEL) "$$(grep -o 'git-remote-codecommit==[0-9.]*' '{{cookiecutter.__folder}}/pyproject.toml')"
+	@$(WHEEL) "$$(grep -o 'git-remote-codecommit==[0-9.]*' '{{cookiecutter.project_slug}}/pyproject.toml')"
 	@! command -v java >/dev/null || $(WHEEL) "$$(grep -o 'pyspark\[pipelines\]==[0-9.]*' pyproject.toml)"
 	@touch $@
 

@@ -11,8 +11,8 @@ ANSWERS = json.loads({{ cookiecutter | jsonify | jsonify }})
 
 # What stays only where the answers want it.
 OPTIONAL = {
-    "cicd/mint_token.sh": ANSWERS["auth"] == "aws-iam",
-    "tools/put_secret.py": ANSWERS["auth"] != "aws-iam",
+    "cicd/steps/mint_token.sh": ANSWERS["auth"] == "aws-iam",
+    "ops/put_secret.py": ANSWERS["auth"] != "aws-iam",
 }
 GET_EVERYTHING = (
     "uvx --with cfn-lint --with databricks-bundles cookiecutter gh:org/dabs-aws-cicd"
@@ -29,7 +29,7 @@ def prune() -> None:
 def prove() -> list[str]:
     """Runs the repository's own check; exits where it finds anything. Returns what it left out."""
     # -B: no __pycache__ in the new repository
-    check = [sys.executable, "-B", "tools/check.py"]
+    check = [sys.executable, "-B", "ops/check.py"]
     result = subprocess.run(check, capture_output=True, text=True)
     lines = result.stdout.splitlines()
     if result.returncode:

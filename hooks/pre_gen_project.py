@@ -15,6 +15,7 @@ import re
 
 # As JSON inside of an ASCII string literal: no quote or backslash in an answer can end it.
 ANSWERS = json.loads({{ cookiecutter | jsonify | jsonify }})
+SHOWN = ANSWERS | {"project_slug": ANSWERS["__slug_as_answered"]}
 
 # Where cfn-lint 1.58 knows CodeCommit; a region that is not here gets a warning only.
 REGIONS = """
@@ -32,7 +33,7 @@ CLOSED = ("us-iso-", "us-isob-", "us-isof-", "eu-isoe-")
 # (a test compares) with its import names, what hatchling and nutter require, and what notebooks
 # import from the Databricks runtime.
 TAKEN = set("""
-    cli common conftest harness notebooks run_fixtures runtime sample_notebook_fixture tests tools
+    cli common conftest harness notebooks ops run_fixtures runtime sample_notebook_fixture tests
     boto3 botocore cfn_lint cfnlint colorama databricks databricks_bundles dateutil
     git_remote_codecommit iniconfig jmespath jsonpatch jsonpointer markdown_it markdown_it_py mdurl
     mpmath networkx packaging pluggy py4j pygments pyspark pytest python_dateutil pyyaml regex rich
@@ -164,7 +165,7 @@ def problems() -> dict[str, tuple[str, str]]:
     """What is wrong, by question."""
     found = {
         "project_name": project_name(ANSWERS["project_name"]),
-        "project_slug": project_slug(ANSWERS["project_slug"]),
+        "project_slug": project_slug(ANSWERS["__slug_as_answered"]),
         "repo_name": repo_name(ANSWERS["repo_name"]),
         "branch": branch(ANSWERS["branch"]),
         "aws_region": aws_region(ANSWERS["aws_region"]),
@@ -184,7 +185,7 @@ def main() -> int:
         return 0
     print("These answers cannot be used, and nothing was created:", file=sys.stderr)
     for question, (what, fix) in found.items():
-        answer = ANSWERS[question]
+        answer = SHOWN[question]
         shown = repr(answer if len(answer) <= 60 else answer[:57] + "...")
         print(f"\n  {question} = {shown}\n    {what}\n    would do: {fix}", file=sys.stderr)
     return 1

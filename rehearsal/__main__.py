@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rehearsal import spark
-from rehearsal.codepipeline import Action, Answer, Execution
+from rehearsal.aws.codepipeline import Action, Answer, Execution
+from rehearsal.databricks import spark
 from rehearsal.play import Rehearsal, Unplayable, opened
 from rehearsal.screen import Screen, review, summary
 

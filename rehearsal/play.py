@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from rehearsal import spark, warm, workspace
-from rehearsal.aws import Aws
-from rehearsal.codebuild import Build, CodeBuild, shared_bytecode
-from rehearsal.codepipeline import CodePipeline, Execution
-from rehearsal.network import Network, json_answer, releases
+from rehearsal.aws.account import Aws
+from rehearsal.aws.codebuild import Build, CodeBuild, shared_bytecode
+from rehearsal.aws.codepipeline import CodePipeline, Execution
+from rehearsal.databricks import spark, workspace
+from rehearsal.machine import warm
+from rehearsal.machine.network import Network, json_answer, releases
 
 ROOT = Path(__file__).parent.parent
 WHEELS = Path(sys.prefix, "wheels")  # what would be built from source at every install
@@ -32,7 +33,7 @@ CLIENT = """\
 import os
 import sys
 sys.path.insert(0, {root!r})
-from rehearsal.warm import call
+from rehearsal.machine.warm import call
 sys.exit(call({address!r}, sys.argv[1:], os.getcwd(), dict(os.environ)))
 """
 
@@ -336,9 +337,9 @@ def opened(
                 locked = stack_of.enter_context(locking(repository, person))
             if engine:
                 stack_of.enter_context(spark.start(home, quick, catalogs(repository)))
-            client = (sys.executable, home / "client.socket", "rehearsal.databricks")
+            client = (sys.executable, home / "client.socket", "rehearsal.databricks.client")
             stack_of.enter_context(warm.serving(*client, str(home / "databricks")))
-            client = (sys.executable, home / "aws.socket", "rehearsal.awscli")
+            client = (sys.executable, home / "aws.socket", "rehearsal.machine.awscli")
             stack_of.enter_context(warm.serving(*client))
             network = stack_of.enter_context(Network(home))
             name = path.resolve().name

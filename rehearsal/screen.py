@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.tree import Tree
 
-from rehearsal.codepipeline import Action, Execution
+from rehearsal.aws.codepipeline import Action, Execution
 from rehearsal.play import Rehearsal
 
 MARKS = {

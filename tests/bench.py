@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 from conftest import ROOT
-from rehearsal import play, spark
+from rehearsal import play
+from rehearsal.databricks import spark
 from rehearsal.screen import times
 
 PAIRS = 7

@@ -28,7 +28,7 @@ os.environ |= {"UV_FIND_LINKS": str(WHEELS)} if WHEELS.is_dir() else {}
 
 def need_java() -> None:
     """Skips the test without a Java for Spark, saying what to install; fails it where CI is set."""
-    from rehearsal.spark import JAVA, java_version
+    from rehearsal.databricks.spark import JAVA, java_version
 
     if java_version() < JAVA:
         missing = f"needs Java {JAVA} or newer: apt-get install openjdk-{JAVA}-jre-headless"

@@ -18,7 +18,7 @@ PARTS = {
     "src": "wheel, declarative pipeline, notebook",
     "tests": "unit tests on Spark, nutter fixtures",
     "cicd": "stack, buildspecs, every pinned version",
-    "tools": "proof and operation of the repository",
+    "ops": "proof and operation of the repository",
     "docs": "operations, security, the picture",
 }
 
@@ -44,7 +44,7 @@ def main() -> int:
         table.add_row(part, what, str(sum(lines(root / name) for name in part.split())))
     console.print(table)
     console.print(f"\n[bold]Checking[/] {root.relative_to(ROOT)} once more, with its own check:")
-    check = subprocess.run([sys.executable, "-B", "tools/check.py", "--strict"], cwd=root)
+    check = subprocess.run([sys.executable, "-B", "ops/check.py", "--strict"], cwd=root)
     if check.returncode:
         return check.returncode
     console.print("\n[bold]Rehearsing[/] what a push would set off, on this machine alone:")

@@ -360,7 +360,7 @@ class Operator:
         time.tzset()
 
     def run(self, command: str, *arguments: str, typed: str | None = None, **env: str) -> Screen:
-        """Runs tools/<command>.py, where nobody is at the keyboard if nothing is `typed`."""
+        """Runs ops/<command>.py, where nobody is at the keyboard if nothing is `typed`."""
         for name in ("TO", "BUILD", "COUNT", "REASON"):
             self.patch.setenv(name, env.get(name, ""))
         self.patch.setattr(sys, "argv", [str(self.tools / f"{command}.py"), *arguments])
@@ -375,7 +375,7 @@ def operators(
     rendering: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, cloud: Cloud | None = None
 ) -> Iterator[Operator]:
     """One operator, and no trace of the commands' modules afterwards."""
-    made = Operator(rendering / "tools", cloud or Cloud(), monkeypatch, capsys)
+    made = Operator(rendering / "ops", cloud or Cloud(), monkeypatch, capsys)
     events = ("before-parameter-build", "before-call")
     used = [client(name) for name in SERVICES]
 
@@ -391,5 +391,5 @@ def operators(
         one.meta.events.unregister(event, unique_id=f"cloud-{event}")
     monkeypatch.delenv("TZ")
     time.tzset()
-    for module in (rendering / "tools").glob("*.py"):
+    for module in (rendering / "ops").glob("*.py"):
         sys.modules.pop(module.stem, None)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal import play
-from rehearsal.codepipeline import Execution
+from rehearsal.aws.codepipeline import Execution
 
 APPROVED = ("Approved", "looks good")
 PROD = "https://prod-workspace.cloud.databricks.com"
@@ -61,7 +61,10 @@ def repository(default: Path, wheel: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def deploying(repository: Path) -> Path:
     """The same, with builds that deploy only: no job runs in qa or prod, nor nutter."""
-    for line in ("databricks bundle run -t qa my_data_project_job", "bash cicd/run_nutter.sh qa"):
+    for line in (
+        "databricks bundle run -t qa my_data_project_job",
+        "bash cicd/steps/run_nutter.sh qa",
+    ):
         edit(repository, QA_SPEC, f"      - {line}\n", "")
     edit(repository, PRODUCTION_SPEC, RUN, "")
     return repository

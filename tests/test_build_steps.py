@@ -1,4 +1,4 @@
-"""cicd/run_nutter.sh and cicd/mint_token.sh, run as the buildspecs run them."""
+"""cicd/steps/run_nutter.sh and cicd/steps/mint_token.sh, run as the buildspecs run them."""
 
 import os
 import shutil
@@ -35,7 +35,7 @@ def nutter(default: Path, tmp_path: Path):
 
     def run(run_exit: int, report: str) -> tuple[subprocess.CompletedProcess, list[str], list[str]]:
         result = subprocess.run(
-            ["bash", "cicd/run_nutter.sh", "qa"],
+            ["bash", "cicd/steps/run_nutter.sh", "qa"],
             cwd=tmp_path,
             env={
                 "PATH": f"{client.parent}:{os.environ['PATH']}",
@@ -94,7 +94,7 @@ def mint(rendering: Path, tmp_path: Path, url: str, file: Path) -> subprocess.Co
     sleep.write_text('#!/bin/sh\n[ "$1" = 300 ] && exec /bin/sleep 1\n')
     sleep.chmod(0o755)
     return subprocess.run(
-        ["bash", "cicd/mint_token.sh", str(file)],
+        ["bash", "cicd/steps/mint_token.sh", str(file)],
         cwd=rendering,
         env={
             "PATH": f"{sleep.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}",

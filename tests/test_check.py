@@ -1,4 +1,4 @@
-"""tools/check.py: one break per check, each found in its file and line, and nothing else found."""
+"""ops/check.py: one break per check, each found in its file and line, and nothing else found."""
 
 import os
 import re
@@ -13,14 +13,14 @@ import yaml
 
 from conftest import DEFAULT, ROOT
 
-TOOLS = ROOT / "{{cookiecutter.__folder}}" / "tools"
+TOOLS = ROOT / "{{cookiecutter.project_slug}}" / "ops"
 QA, PRODUCTION, DESTROY = (
     f"cicd/buildspecs/{name}.yml" for name in ("qa", "production", "destroy")
 )
 STACK, BUNDLE, PINS = "cicd/stack.yml", "databricks.yml", "cicd/tools.env"
 JOB, ETL = "resources/my_data_project.job.yml", "resources/my_data_project_etl.pipeline.yml"
 NUTTER, NOTEBOOK = "resources/nutter.job.yml", "src/notebooks/sample_notebook.py"
-MAKE, SCRIPT, PROJECT = "Makefile", "cicd/run_nutter.sh", "pyproject.toml"
+MAKE, SCRIPT, PROJECT = "Makefile", "cicd/steps/run_nutter.sh", "pyproject.toml"
 X_BUILD = "cicd/buildspecs/x.yml"
 IAM, ODD, CLASSIC = "aws-iam-serverless", "odd-but-legal", "pat-classic"
 FIXTURE = "tests/nutter/sample_notebook_fixture.py"
@@ -48,7 +48,7 @@ STAGING_BUILD = """version: 0.2
 phases:
   build:
     commands:
-      - python cicd/preflight.py staging
+      - python cicd/steps/preflight.py staging
       - databricks bundle deploy -t staging
 """
 STAGING_PARAMETER = """  StagingHost:
@@ -289,10 +289,18 @@ COMMANDS = [
     Break("run", PRODUCTION, "prod my_data_project_job", "prod nutter", "not in the target prod"),
     Break("run-in-script", SCRIPT, '"$target" nutter', '"$target" nuter', "not in any target"),
     Break(
-        "script", QA, "bash cicd/install_cli.sh", "bash cicd/install.sh", "names cicd/install.sh"
+        "script",
+        QA,
+        "bash cicd/steps/install_cli.sh",
+        "bash cicd/steps/install.sh",
+        "names cicd/steps/install.sh",
     ),
     Break(
-        "dot-script", QA, "bash cicd/install_cli.sh", "./cicd/cli.sh", "names cicd/cli.sh, which"
+        "dot-script",
+        QA,
+        "bash cicd/steps/install_cli.sh",
+        "./cicd/steps/cli.sh",
+        "names cicd/steps/cli.sh, which",
     ),
     Break("no-target", QA, "deploy -t qa", "deploy", BY_QA),
     Break("no-target", SCRIPT, 'summary -t "$target"', "summary", BY_QA),
@@ -332,10 +340,10 @@ COMMANDS = [
         "Namespace: Plan",
         "Plan is an artifact too, which AWS refuses; rename it",
     ),
-    Break("tool", MAKE, "tools/status.py", "tools/state.py", "names tools/state.py, which is not"),
+    Break("tool", MAKE, "ops/status.py", "ops/state.py", "names ops/state.py, which is not"),
     Break("stack-names", PRODUCTION, "", None, "which is not there", "production.yml", STACK),
-    Break("tool-names", DESTROY, "", None, "which is not there", "destroy.yml", "tools/destroy.py"),
-    Break("unnamed", X_BUILD, None, LINT_BUILD, "neither cicd/stack.yml nor tools/ names it"),
+    Break("tool-names", DESTROY, "", None, "which is not there", "destroy.yml", "ops/destroy.py"),
+    Break("unnamed", X_BUILD, None, LINT_BUILD, "neither cicd/stack.yml nor ops/ names it"),
 ]
 AGREEMENTS = [
     Break("nutter", NUTTER, "==0.1.35", "==0.1.34", "pins 0.1.35; make them equal"),
@@ -553,9 +561,9 @@ def test_what_is_named_must_be_readable_wherever_it_is(copy, inspect, file):
 
 def test_what_python_breaks_does_not_hide_the_rest(copy, inspect):
     root = copy()
-    edit(root / "cicd/preflight.py", "import json", "import import json")
+    edit(root / "cicd/steps/preflight.py", "import json", "import import json")
     edit(root / QA, "deploy -t qa", "deploy -t q")
-    assert [file for file, _, _ in inspect(root)] == [QA, "cicd/preflight.py"]
+    assert [file for file, _, _ in inspect(root)] == [QA, "cicd/steps/preflight.py"]
 
 
 LEGAL = [
@@ -570,7 +578,7 @@ LEGAL = [
         "|\n        databricks bundle deploy \\\n          -tqa",
     ),
     (QA, "make check lint test build", "make -C docs html && CI=1 make test VERBOSE=1 >log 2>&1"),
-    (QA, "bash cicd/install_cli.sh", "./cicd/install_cli.sh"),
+    (QA, "bash cicd/steps/install_cli.sh", "./cicd/steps/install_cli.sh"),
     (MAKE, ".DEFAULT_GOAL", "include other.mk\n.DEFAULT_GOAL"),
     (BUNDLE, "targets:\n", "definitions: &x {a: b}\ntargets:\n"),
     (
@@ -648,7 +656,7 @@ def test_a_shape_that_no_check_expects_is_a_finding_there(copy, inspect, file, o
     found = [(file, line) for file, line, _ in inspect(root)]
     lines = (root / file).read_text().splitlines()
     assert (file, [at in line for line in lines].index(True) + 1) in found
-    assert "tools/check.py" not in [file for file, _ in found]
+    assert "ops/check.py" not in [file for file, _ in found]
 
 
 def test_the_command_says_what_it_checked_and_leaves_nothing_behind(copy):

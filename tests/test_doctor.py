@@ -439,7 +439,7 @@ def test_other_versions_a_tool_that_hangs_and_no_branch(world, tmp_path: Path) -
     given = world()
     given.git("commit", "--quiet", "--allow-empty", "--message", "x")
     given.git("checkout", "--quiet", "--detach")
-    given.edit("tools/probes/machine.py", "SECONDS = 5", "SECONDS = 1")
+    given.edit("ops/probes/machine.py", "SECONDS = 5", "SECONDS = 1")
     given.tool("aws", "exec /bin/sleep 30")
     given.tool("databricks", "echo Version 0.18.0")
     home = tmp_path / "java/bin"  # Spark takes that before what is in the path
@@ -575,7 +575,7 @@ def test_rights_that_hang_on_what_only_the_call_knows(world) -> None:
 def test_rights_for_a_type_that_nobody_has_listed(world) -> None:
     given = world()
     given.edit("cicd/stack.yml", "\nResources:\n", "\nResources:\n  Q: {Type: AWS::SQS::Queue}\n")
-    what = "tools/probes/rights.py does not know AWS::SQS::Queue"
+    what = "ops/probes/rights.py does not know AWS::SQS::Queue"
     assert given.not_ok() == {"rights": Line("not checked", what)}
 
 
@@ -637,7 +637,7 @@ def permissions(kind: str) -> set[str]:
 
 @pytest.mark.parametrize("auth", AUTHS)
 def test_the_table_of_rights_is_what_the_schemas_say(rendering, auth: str) -> None:
-    tools = rendering(f"{auth}-serverless") / "tools"
+    tools = rendering(f"{auth}-serverless") / "ops"
     code = "import json; from probes.rights import CREATE; print(json.dumps(CREATE))"
     printed = subprocess.check_output([sys.executable, "-Bc", code], cwd=tools)
     stack = (tools.parent / "cicd/stack.yml").read_text()
@@ -717,7 +717,7 @@ for state in sys.argv[1:]:
 def test_every_state_of_a_stack_that_needs_something(rendering) -> None:
     said = subprocess.check_output(
         [sys.executable, "-Bc", ALL_STATES, *STATES, "UPDATE_COMPLETE"],
-        cwd=rendering("pat-serverless") / "tools",
+        cwd=rendering("pat-serverless") / "ops",
         env={"STACK": SLUG},
         text=True,
     )
@@ -895,7 +895,7 @@ def silent_server() -> Iterator[str]:
 @pytest.mark.parametrize("deadline", ["workspaces.py", "doctor.py"])
 def test_nothing_hangs(world, deadline: str) -> None:
     given = world()
-    files = {"workspaces.py": "tools/probes/workspaces.py", "doctor.py": "tools/doctor.py"}
+    files = {"workspaces.py": "ops/probes/workspaces.py", "doctor.py": "ops/doctor.py"}
     given.edit(files[deadline], "SECONDS = ", "SECONDS = 1 or ")
     with silent_server() as silent:
         for file in ("databricks.yml", "cicd/stack.yml"):

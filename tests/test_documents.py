@@ -22,7 +22,7 @@ def test_every_make_command_exists(rendered: Path, document: str) -> None:
 def test_every_message_that_operations_explains_is_one_that_is_said(rendered: Path) -> None:
     text = (rendered / "docs/operations.md").read_text()
     rows = text.partition("| the log says | do |\n")[2].partition("\n\n")[0].splitlines()[1:]
-    said = "".join(path.read_text() for path in (rendered / "cicd").glob("*.*"))
+    said = "".join(path.read_text() for path in (rendered / "cicd").rglob("*.*"))
     said = re.sub(r'"\s+f?"', "", said)  # a message may be written in pieces
     parts = [
         part.strip()

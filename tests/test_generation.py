@@ -15,12 +15,13 @@ import yaml
 from conftest import DEFAULT, ROOT, VARIANTS
 
 BIN = Path(sys.executable).parent
-TEMPLATE = ROOT / "{{cookiecutter.__folder}}"
+TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
 
 FILES = """
     .gitattributes .gitignore Makefile README.md databricks.yml pyproject.toml
-    cicd/comment.py cicd/deploy.py cicd/drift.sh cicd/install_cli.sh cicd/plan.py cicd/preflight.py
-    cicd/release.py cicd/run_nutter.sh cicd/stack.yml cicd/tools.env
+    cicd/steps/comment.py cicd/steps/deploy.py cicd/steps/drift.sh cicd/steps/install_cli.sh
+    cicd/steps/plan.py cicd/steps/preflight.py
+    cicd/steps/release.py cicd/steps/run_nutter.sh cicd/stack.yml cicd/tools.env
     cicd/buildspecs/destroy.yml cicd/buildspecs/plan.yml cicd/buildspecs/production.yml
     cicd/buildspecs/pull_request.yml cicd/buildspecs/qa.yml
     docs/architecture.svg docs/operations.md docs/security.md
@@ -31,17 +32,17 @@ FILES = """
     tests/nutter/harness.py tests/nutter/run_fixtures.py tests/nutter/sample_notebook_fixture.py
     tests/unit/conftest.py tests/unit/test_main.py tests/unit/test_nutter_fixtures.py
     tests/unit/test_trips.py
-    tools/approval.py tools/aws_stack.py tools/check.py tools/delete_stack.py tools/destroy.py
-    tools/doctor.py tools/drift.py tools/logs.py tools/pin_cli.py tools/pipeline.py
-    tools/releases.py tools/repository.py tools/rollback.py tools/screen.py
-    tools/stack_parameters.py tools/start.py tools/status.py tools/wheel_version.py
-    tools/probes/__init__.py tools/probes/account.py tools/probes/machine.py
-    tools/probes/project.py tools/probes/rights.py tools/probes/workspaces.py
+    ops/approval.py ops/aws_stack.py ops/check.py ops/delete_stack.py ops/destroy.py
+    ops/doctor.py ops/drift.py ops/logs.py ops/pin_cli.py ops/pipeline.py
+    ops/releases.py ops/repository.py ops/rollback.py ops/screen.py
+    ops/stack_parameters.py ops/start.py ops/status.py ops/wheel_version.py
+    ops/probes/__init__.py ops/probes/account.py ops/probes/machine.py
+    ops/probes/project.py ops/probes/rights.py ops/probes/workspaces.py
 """.split()
 OF_AUTH = {
-    "pat": {"tools/put_secret.py"},
-    "oauth-m2m": {"tools/put_secret.py"},
-    "aws-iam": {"cicd/mint_token.sh"},
+    "pat": {"ops/put_secret.py"},
+    "oauth-m2m": {"ops/put_secret.py"},
+    "aws-iam": {"cicd/steps/mint_token.sh"},
 }
 
 
@@ -127,7 +128,7 @@ TRACES = {
 def test_no_trace_of_a_choice_that_was_not_made(rendered: Path, question, choice) -> None:
     trace = re.compile(TRACES[question, choice], re.I)
     # check.py proves any repository, plan.py hides any secret: they know every choice
-    names = {name for name in files(rendered) - {"tools/check.py", "cicd/plan.py"}}
+    names = {name for name in files(rendered) - {"ops/check.py", "cicd/steps/plan.py"}}
     found = {name for name in names if trace.search((rendered / name).read_text())}
     assert bool(found) is (answers(rendered, question) == choice), found
 
@@ -151,7 +152,7 @@ def test_nothing_looks_like_a_secret(rendered: Path) -> None:
 
 
 def test_its_own_check_finds_nothing(rendered: Path) -> None:
-    result = run(rendered, sys.executable, "-B", "tools/check.py", "--strict")
+    result = run(rendered, sys.executable, "-B", "ops/check.py", "--strict")
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.startswith("no findings in ")
 

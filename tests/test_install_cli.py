@@ -1,4 +1,4 @@
-"""cicd/install_cli.sh: nothing is run or installed before its checksum is right."""
+"""cicd/steps/install_cli.sh: nothing is run or installed before its checksum is right."""
 
 import hashlib
 import io
@@ -52,7 +52,7 @@ def install(default: Path, tmp_path: Path):
             ]
             (tmp_path / "cicd/tools.env").write_text("\n".join(lines) + "\n")
             result = subprocess.run(
-                ["bash", "cicd/install_cli.sh"],
+                ["bash", "cicd/steps/install_cli.sh"],
                 cwd=tmp_path,
                 env={"PATH": "/usr/bin:/bin", "BIN_DIR": str(bin_dir)},
                 capture_output=True,

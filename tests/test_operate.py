@@ -214,7 +214,7 @@ def test_a_plan_that_loses_data_takes_a_word(operator, loses, terminal, typed, a
 
 
 def test_the_word_is_taken_for_what_the_plan_says(operator: Operator, default: Path) -> None:
-    """approval.py knows a plan that loses data by how cicd/plan.py tells it."""
+    """approval.py knows a plan that loses data by how cicd/steps/plan.py tells it."""
 
     def module(file: str):
         spec = importlib.util.spec_from_file_location(Path(file).stem, default / file)
@@ -224,9 +224,9 @@ def test_the_word_is_taken_for_what_the_plan_says(operator: Operator, default: P
 
     recorded = json.loads((ROOT / "tests/data/client-recordings.json").read_text())["recordings"]
     (text,) = (one["stdout"] for one in recorded if one["name"] == "plan-delete-json")
-    plans = module("cicd/plan.py")
+    plans = module("cicd/steps/plan.py")
     told = plans.variables(plans.Plan(text))
-    assert f"export DATA_LOSS='{module('tools/approval.py').LOSS}: " in told
+    assert f"export DATA_LOSS='{module('ops/approval.py').LOSS}: " in told
 
 
 @pytest.mark.parametrize(
@@ -491,15 +491,15 @@ def make(root: Path, *arguments: str, **env: str) -> str:
 @pytest.mark.parametrize(
     ("target", "command"),
     [
-        ("start", "tools/start.py"),
-        ("status", "tools/status.py"),
-        ("logs", "tools/logs.py"),
-        ("approve", "tools/approval.py Approved"),
-        ("reject", "tools/approval.py Rejected"),
-        ("releases", "tools/releases.py"),
-        ("rollback", "tools/rollback.py"),
-        ("drift", "tools/drift.py"),
-        ("destroy", "tools/destroy.py"),
+        ("start", "ops/start.py"),
+        ("status", "ops/status.py"),
+        ("logs", "ops/logs.py"),
+        ("approve", "ops/approval.py Approved"),
+        ("reject", "ops/approval.py Rejected"),
+        ("releases", "ops/releases.py"),
+        ("rollback", "ops/rollback.py"),
+        ("drift", "ops/drift.py"),
+        ("destroy", "ops/destroy.py"),
     ],
 )
 def test_make_knows_the_command(default: Path, target: str, command: str) -> None:

@@ -1,4 +1,4 @@
-"""cicd/plan.py on the real client's plans: what a reviewer reads and an approval counts."""
+"""cicd/steps/plan.py on the real client's plans: what a reviewer reads and an approval counts."""
 
 import copy
 import importlib.util
@@ -23,8 +23,8 @@ CANARY = "dapi0123456789abcdef0123456789abcdef"
 
 @pytest.fixture
 def plans(default: Path):
-    """The rendered module cicd/plan.py."""
-    spec = importlib.util.spec_from_file_location("rendered_plan", default / "cicd/plan.py")
+    """The rendered module cicd/steps/plan.py."""
+    spec = importlib.util.spec_from_file_location("rendered_plan", default / "cicd/steps/plan.py")
     module = importlib.util.module_from_spec(spec)
     sys.dont_write_bytecode, before = True, sys.dont_write_bytecode
     spec.loader.exec_module(module)
@@ -126,7 +126,7 @@ def test_the_workspace_folder_is_shortened(plans) -> None:
 def variables(default: Path, plan: str, tmp_path: Path) -> dict[str, str]:
     """What a shell has after `eval` of the variables, as the buildspec does it."""
     (tmp_path / "plan.json").write_text(plan)
-    script = shlex.quote(str(default / "cicd/plan.py"))
+    script = shlex.quote(str(default / "cicd/steps/plan.py"))
     command = f'eval "$({sys.executable} -B {script} variables plan.json)" && env -0'
     told = subprocess.run(["bash", "-ec", command], cwd=tmp_path, capture_output=True, text=True)
     return dict(pair.split("=", 1) for pair in told.stdout.split("\0") if "=" in pair)
@@ -167,13 +167,13 @@ def test_a_plan_that_changes_nothing_says_so(default: Path, tmp_path: Path, plan
         ('{"plan_version": 2, "plan": {"resources.jobs.x": {"acti', "this is no plan"),
         ("[]", "this is no plan"),
         ('{"plan_version": 2}', "this is no plan (KeyError"),
-        ('{"plan_version": 9, "plan": {}}', "has a form that cicd/plan.py does not know"),
+        ('{"plan_version": 9, "plan": {}}', "has a form that cicd/steps/plan.py does not know"),
         ('{"plan_version": 2, "plan": {"x": {"action": "explode"}}}', "does not know"),
     ],
 )
 def test_what_is_no_plan_is_refused_in_a_line(default, tmp_path, text: str, why: str) -> None:
     (tmp_path / "plan.json").write_text(text)
-    command = [sys.executable, "-B", default / "cicd/plan.py", "show", "plan.json"]
+    command = [sys.executable, "-B", default / "cicd/steps/plan.py", "show", "plan.json"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 1
     assert result.stderr.startswith("plan.py: plan.json: ") and why in result.stderr

@@ -1,4 +1,4 @@
-"""cicd/preflight.py: one line that says what is wrong, before the first `databricks` call."""
+"""cicd/steps/preflight.py: one line that says what is wrong, before the first `databricks` call."""
 
 import base64
 import json
@@ -45,15 +45,15 @@ def preflight(
     rendering: Path, tmp_path: Path, host: str, env: dict[str, str], *, bundle_host: str = ""
 ) -> subprocess.CompletedProcess:
     """Runs it for qa, in a repository whose databricks.yml names `bundle_host` (or `host`)."""
-    (tmp_path / "cicd").mkdir(exist_ok=True)
-    shutil.copy(rendering / "cicd/preflight.py", tmp_path / "cicd")
+    (tmp_path / "cicd/steps").mkdir(parents=True, exist_ok=True)
+    shutil.copy(rendering / "cicd/steps/preflight.py", tmp_path / "cicd/steps")
     text = (rendering / "databricks.yml").read_text()
     told = "https://qa-workspace.cloud.databricks.com"
     assert text.count(f"host: {told}\n") == 1
     (tmp_path / "databricks.yml").write_text(text.replace(told, bundle_host or host))
     (tmp_path / "identity").write_text(CANARY)
     return subprocess.run(
-        [sys.executable, "cicd/preflight.py", "qa"],
+        [sys.executable, "cicd/steps/preflight.py", "qa"],
         cwd=tmp_path,
         env={
             "PATH": os.environ["PATH"],

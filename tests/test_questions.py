@@ -314,7 +314,7 @@ def test_every_package_that_a_rendering_depends_on_is_taken(load, default, tmp_p
     need_java()  # what pyspark's wheel, which spares uv 400 MB, is made for
     project = tomllib.loads((default / "pyproject.toml").read_text())
     shutil.copy(default / "pyproject.toml", tmp_path)
-    shutil.copytree(default / "tools", tmp_path / "tools")
+    shutil.copytree(default / "ops", tmp_path / "ops")
     subprocess.run(["uv", "lock", "--quiet"], cwd=tmp_path, check=True)
     locked = {item["name"] for item in tomllib.loads((tmp_path / "uv.lock").read_text())["package"]}
     names = {re.sub(r"[-_.]+", "_", name) for name in locked} - {project["project"]["name"]}

@@ -310,8 +310,8 @@ def test_what_fails_in_qa_stops_there(repository: Path, rehearse, broken: str) -
         edit(
             repository,
             QA_SPEC,
-            "      - bash cicd/install_cli.sh\n",
-            UV + "      - bash cicd/install_cli.sh\n",
+            "      - bash cicd/steps/install_cli.sh\n",
+            UV + "      - bash cicd/steps/install_cli.sh\n",
         )
         edit(repository, QA_SPEC, "cp -r built dist", what)
 

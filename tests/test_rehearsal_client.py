@@ -23,8 +23,11 @@ from urllib.parse import urlencode
 
 import pytest
 
-from rehearsal import databricks, play, warm, workspace
-from rehearsal.workspace import Identity
+from rehearsal import play
+from rehearsal.databricks import client as databricks
+from rehearsal.databricks import workspace
+from rehearsal.databricks.workspace import Identity
+from rehearsal.machine import warm
 from test_bundle import find_client
 
 DATA = json.loads((Path(__file__).parent / "data/client-recordings.json").read_text())
@@ -35,7 +38,7 @@ TOKEN = "dapi-canary-0123456789abcdef"
 
 
 class Outcome(NamedTuple):
-    """As rehearsal.spark.Compute returns it."""
+    """As rehearsal.databricks.spark.Compute returns it."""
 
     ok: bool
     output: str
@@ -101,10 +104,10 @@ def home(tmp_path, monkeypatch):
         monkeypatch.delenv(name)
     monkeypatch.setenv("DATABRICKS_HOST", HOST)
     monkeypatch.setenv("DATABRICKS_TOKEN", TOKEN)
-    module = type(sys)("rehearsal.spark")
+    module = type(sys)("rehearsal.databricks.spark")
     module.Compute = Compute
     Compute.calls = []
-    monkeypatch.setitem(sys.modules, "rehearsal.spark", module)
+    monkeypatch.setitem(sys.modules, "rehearsal.databricks.spark", module)
     found = tmp_path / "databricks"
     workspace.declare(found, {HOST: [Identity(USER, token=TOKEN)]})
     return found
@@ -932,7 +935,7 @@ def program(home):
     names = {"root": str(play.ROOT), "address": str(address)}
     path.write_text(play.CLIENT.format(python=sys.executable, **names))
     path.chmod(0o755)
-    with warm.serving(sys.executable, address, "rehearsal.databricks", str(home)):
+    with warm.serving(sys.executable, address, "rehearsal.databricks.client", str(home)):
         yield path
 
 

@@ -294,7 +294,7 @@ def test_half_a_deployment_says_which_half(deploying: Path, rehearse) -> None:
 def test_a_wheel_that_is_missing_after_the_deployment_is_seen(deploying: Path, rehearse) -> None:
     edit(
         deploying,
-        "cicd/deploy.py",
+        "cicd/steps/deploy.py",
         "        prove(plan)\n",
         "        import shutil\n\n"
         "        [shutil.rmtree(one) for one in Path(os.environ['GONE']).rglob('.internal')]\n"

@@ -117,7 +117,7 @@ def test_an_installation_that_fails_is_commented_on_too(repository: Path, rehear
 
         # A `finally` that fails fails its phase.
         edit(played.repository, SPEC, "test -e nowhere", "test -e README.md")
-        edit(played.repository, SPEC, 'uv" python cicd/comment.py', 'uv" false')
+        edit(played.repository, SPEC, 'uv" python cicd/steps/comment.py', 'uv" false')
         again = played.pull_request("feature")
         assert again.failure.startswith("INSTALL: ") and "command -v uv" in again.failure
 
@@ -252,7 +252,7 @@ def test_pull_requests_and_pushes_start_what_is_theirs(deploying: Path, rehearse
 
 @pytest.fixture
 def comment(default: Path, tmp_path: Path):
-    """A function: runs cicd/comment.py on a report, with variables; its result and comment."""
+    """A function: runs comment.py on a report, with variables; its result and comment."""
     fake = tmp_path / "bin/aws"
     fake.parent.mkdir()
     fake.write_text(FAKE_AWS)
@@ -273,7 +273,7 @@ def comment(default: Path, tmp_path: Path):
             "DESTINATION_COMMIT": "cd34",
             **variables,
         }
-        command = [sys.executable, "-B", default / "cicd/comment.py"]
+        command = [sys.executable, "-B", default / "cicd/steps/comment.py"]
         result = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
         posted = tmp_path / "posted.json"
         return result, json.loads(posted.read_text())["content"] if posted.exists() else ""

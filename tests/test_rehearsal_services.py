@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal import iam, play
-from rehearsal.aws import transform
+from rehearsal import play
+from rehearsal.aws import iam
+from rehearsal.aws.account import transform
 
 BUCKET = "arn:aws:s3:::bucket"
 

@@ -16,8 +16,9 @@ from types import SimpleNamespace
 import pytest
 
 from conftest import need_java
-from rehearsal import spark, warm
-from rehearsal.spark import Compute, Outcome
+from rehearsal.databricks import spark
+from rehearsal.databricks.spark import Compute, Outcome
+from rehearsal.machine import warm
 
 BUNDLE = "/Workspace/Users/qa@example.com/.bundle/data/qa/files"
 QUICK = "Because of --quick this ran on DuckDB"
@@ -571,12 +572,12 @@ WARM = """\
 @pytest.fixture
 def warmed(tmp_path, monkeypatch):
     """The address of a server that serves WARM, which stands in for one of the rehearsal's."""
-    package = tmp_path / "root" / "package"
+    package = tmp_path / "root" / "wing" / "package"
     package.mkdir(parents=True)
     shutil.copyfile(warm.__file__, package / "warm.py")
     (package / "served.py").write_text(textwrap.dedent(WARM))
     monkeypatch.setattr(warm, "__file__", str(package / "warm.py"))
-    with warm.serving(sys.executable, tmp_path / "address", "package.served", "set"):
+    with warm.serving(sys.executable, tmp_path / "address", "wing.package.served", "set"):
         yield tmp_path / "address"
 
 
@@ -607,7 +608,7 @@ def test_a_call_that_takes_too_long_ends_with_what_it_started(warmed, tmp_path):
 def test_a_call_ends_with_its_caller(warmed, tmp_path):
     arguments = f"{str(warmed)!r}, ['wait', 'pids'], {str(tmp_path)!r}, {{}}"
     caller = f"from rehearsal import warm; warm.call({arguments})"
-    env = os.environ | {"PYTHONPATH": str(Path(spark.__file__).parents[1])}
+    env = os.environ | {"PYTHONPATH": str(Path(spark.__file__).parents[2])}
     command, deadline = [sys.executable, "-c", caller], time.monotonic() + 20
     pids = tmp_path / "pids"
     with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL) as process:
@@ -619,12 +620,12 @@ def test_a_call_ends_with_its_caller(warmed, tmp_path):
 
 
 def test_the_server_of_calls_ends_with_a_killed_rehearsal(tmp_path):
-    address, root = tmp_path / "address", str(Path(spark.__file__).parents[1])
+    address, root = tmp_path / "address", str(Path(spark.__file__).parents[2])
     program = f"""\
         import os, sys
         sys.path.insert(0, {root!r})
-        from rehearsal import warm
-        with warm.serving(sys.executable, {str(address)!r}, "rehearsal.task"):
+        from rehearsal.machine import warm
+        with warm.serving(sys.executable, {str(address)!r}, "rehearsal.databricks.task"):
             os.system("pgrep -P " + str(os.getpid()) + " -f warm.py")
             os.kill(os.getpid(), 9)
         """

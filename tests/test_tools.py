@@ -96,7 +96,7 @@ class Account:
 def uv(tmp_path_factory, rendering) -> Path:
     """What all tests share, for it takes seconds: uv's lock file, and where it keeps libraries."""
     shared = tmp_path_factory.mktemp("uv")
-    for needed in ("pyproject.toml", "tools/wheel_version.py"):
+    for needed in ("pyproject.toml", "ops/wheel_version.py"):
         (shared / needed).parent.mkdir(exist_ok=True)
         shutil.copy(rendering("pat-serverless") / needed, shared / needed)
     subprocess.run(["uv", "lock", "--quiet"], cwd=shared, env=environment(), check=True)
@@ -246,7 +246,7 @@ def test_stack_brings_a_changed_default_to_an_existing_stack(account) -> None:
     given = account()
     stack = given.root / "cicd/stack.yml"
     keep_parameters_only(stack)
-    (given.root / "tools/check.py").write_text("")  # proves the whole stack, which this is not
+    (given.root / "ops/check.py").write_text("")  # proves the whole stack, which this is not
     first = given.make("stack")
     assert first.returncode == 0, first.stdout + first.stderr
     assert parameters(given)["ProdWorkspaceHost"] == "https://prod-workspace.cloud.databricks.com"
@@ -592,7 +592,7 @@ def test_destroy_before_the_first_deployment(deployed) -> None:
 
 
 def test_destroy_does_not_overlook_a_build_that_was_renamed(deployed) -> None:
-    tool = deployed.root / "tools/destroy.py"
+    tool = deployed.root / "ops/destroy.py"
     tool.write_text(tool.read_text().replace('"ProdBuild"', '"ProductionBuild"'))
     result = destroy(deployed, SLUG, [])
     assert result.returncode != 0

@@ -1,0 +1,1 @@
+"""The AWS that a rehearsal plays: the account, its pipeline, its builds."""

@@ -1,0 +1,1 @@
+"""What a rehearsal borrows from this machine: processes, network, certificates."""

@@ -1,0 +1,132 @@
+"""Processes that start warm: a server imports a module once, and forks for each call of it.
+
+A call is `main(arguments, …)` of the module, in a process of its own. It has the directory,
+environment and standard streams of its caller, nothing of other calls, and ends with its caller.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import sys
+
+# The rest is imported where it is used: `call` is what a build waits for, a dozen times.
+
+
+def call(address, arguments, folder, env, streams=(0, 1, 2), limit=None) -> int:
+    """Make a call and return its exit code, 1 where it ended without one.
+
+    Raises TimeoutError after `limit` seconds, and then the call has been killed.
+    """
+    with socket.socket(socket.AF_UNIX) as server:
+        server.settimeout(limit)
+        server.connect(str(address))
+        socket.send_fds(server, [b"\0"], streams)
+        server.sendall(json.dumps([arguments, str(folder), env]).encode() + b"\n")
+        with server.makefile() as answer:
+            pid = ""
+            try:
+                pid = answer.readline()
+                return int(answer.read() or 1)  # its end is the process's
+            except ConnectionError:  # the server ended, and with it all calls
+                return 1
+            except TimeoutError:
+                if pid:
+                    _kill(int(pid))
+                raise
+
+
+@contextlib.contextmanager
+def serving(python, address, module: str, *settings: str):
+    """Serve calls of `main(arguments, *settings)` at `address`, a Unix socket, meanwhile.
+
+    `python` is the interpreter that has what the module needs. What its `warm_up()` imports, no
+    call has to. The server ends with this process, also where this one is killed.
+    """
+    import subprocess
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(address))
+        listener.listen(64)
+        number = listener.fileno()
+        server = subprocess.Popen(
+            [python, "-I", "-u", "-X", "utf8", __file__, str(number), module, *settings],
+            env={"PATH": os.defpath},
+            pass_fds=[number],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is the rehearsal's to handle
+        )
+    try:
+        yield
+    finally:
+        server.stdin.close()
+        server.wait()
+
+
+def serve(listener: socket.socket, module: str, settings: list[str]) -> None:
+    """Fork for each call, until standard input ends."""
+    import gc
+    import importlib
+    import select
+    import signal
+
+    place = os.path.abspath(__file__)
+    for _ in range(3):  # rehearsal/machine/warm.py
+        place = os.path.dirname(place)
+    sys.path.insert(0, place)
+    program = importlib.import_module(module)
+    program.warm_up()
+    del sys.path[0]  # nothing of the rehearsal's is there for a task to import
+    gc.freeze()  # no call has to look through what all have
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody has to wait for the calls
+    while 0 not in select.select([0, listener], [], [])[0]:
+        connection = listener.accept()[0]
+        if os.fork() == 0:
+            listener.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            code = program.main(_take_over(connection, module), *settings)
+            sys.stdout.flush()
+            connection.sendall(str(code).encode())
+            os._exit(code)  # taking everything down in order takes longer than most calls
+        connection.close()
+
+
+def _take_over(connection: socket.socket, module: str) -> list[str]:
+    """Become the process that the caller asks for; returns the arguments."""
+    import threading
+    import time
+
+    os.setsid()
+    connection.sendall(f"{os.getpid()}\n".encode())
+    streams = socket.recv_fds(connection, 1, 3)[1]
+    with connection.makefile() as told:
+        arguments, folder, env = json.loads(told.readline())
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(env)
+    time.tzset()
+    sys.argv = [module, *arguments]
+
+    def watch() -> None:
+        connection.recv(1)  # nothing comes, and then the caller's end
+        _kill(os.getpid())
+
+    threading.Thread(target=watch, daemon=True).start()
+    return arguments
+
+
+def _kill(pid: int) -> None:
+    """Kill a call with what it has started."""
+    import signal
+
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    number, name, *given = sys.argv[1:]
+    serve(socket.socket(fileno=int(number)), name, given)
