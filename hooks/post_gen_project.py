@@ -14,6 +14,9 @@ OPTIONAL = {
     "cicd/steps/mint_token.sh": ANSWERS["auth"] == "aws-iam",
     "ops/put_secret.py": ANSWERS["auth"] != "aws-iam",
 }
+# Written once for each way to sign in: the answer's file gets the plain name, the others go.
+BY_AUTH: tuple[str, ...] = ()
+SUFFIX = {"pat": "", "oauth-m2m": "_oauth_m2m", "aws-iam": "_aws_iam"}
 GET_EVERYTHING = (
     "uvx --with cfn-lint --with databricks-bundles cookiecutter gh:org/dabs-aws-cicd"
 )
@@ -24,6 +27,17 @@ def prune() -> None:
     for path, wanted in OPTIONAL.items():
         if not wanted:
             Path(path).unlink()
+
+
+def choose() -> None:
+    """Keeps of each file that differs by authentication the one that the answer wants."""
+    for name in BY_AUTH:
+        plain = Path(name)
+        variants = {auth: plain.with_stem(plain.stem + SUFFIX[auth]) for auth in SUFFIX}
+        variants[ANSWERS["auth"]].replace(plain)
+        for path in variants.values():
+            if path != plain:
+                path.unlink(missing_ok=True)
 
 
 def prove() -> list[str]:
@@ -65,6 +79,7 @@ def start_git() -> tuple[str, list[str]]:
 def main() -> None:
     """Every step, in order."""
     prune()
+    choose()
     left_out = prove()
     git, steps = start_git()
     checked = "partly checked" if left_out else "checked"

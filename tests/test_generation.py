@@ -20,7 +20,7 @@ TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
 FILES = """
     .gitattributes .gitignore Makefile README.md databricks.yml pyproject.toml
     cicd/steps/comment.py cicd/steps/deploy.py cicd/steps/drift.sh cicd/steps/install_cli.sh
-    cicd/steps/plan.py cicd/steps/preflight.py
+    cicd/steps/names.py cicd/steps/plan.py cicd/steps/preflight.py
     cicd/steps/release.py cicd/steps/run_nutter.sh cicd/stack.yml cicd/tools.env
     cicd/buildspecs/destroy.yml cicd/buildspecs/plan.yml cicd/buildspecs/production.yml
     cicd/buildspecs/pull_request.yml cicd/buildspecs/qa.yml

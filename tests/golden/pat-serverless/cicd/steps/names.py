@@ -1,0 +1,15 @@
+"""Names that builds and operators' commands share. What they name is declared in cicd/stack.yml."""
+
+# The pipeline's stages and artifacts.
+QA, REVIEW, PRODUCTION = "QA", "Review", "Production"
+SOURCE, WHEEL, PLAN = "Source", "Wheel", "Plan"
+
+# What the stack puts into a secret, or into a client ID, until somebody sets it.
+PLACEHOLDER = "not-set"
+
+# Exported by the build `plan`: "true" where the plan deletes or recreates what holds data.
+LOSES_DATA = "LOSES_DATA"
+
+# Exported by the build `drift`: one of the four words below, and DRIFT, a sentence for people.
+DRIFT_STATUS, DRIFT = "DRIFT_STATUS", "DRIFT"
+IN_SYNC, DRIFTED, UNKNOWN, NO_RELEASE = "in-sync", "drifted", "unknown", "no-release"
