@@ -19,6 +19,7 @@ from pytest_cookies.plugin import Cookies, Result
 from rehearsing import deploying, rehearse, repository, wheel  # noqa: F401  fixtures for all
 
 ROOT = Path(__file__).parent.parent
+TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
 VARIANTS = {
     path.stem: json.loads(path.read_text(encoding="utf-8"))
     for path in sorted((ROOT / "tests/variants").glob("*.json"))
