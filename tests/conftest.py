@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 from pytest_cookies.plugin import Cookies, Result
 
-from rehearsing import deploying, rehearse, repository, wheel  # noqa: F401  fixtures for all
+from rehearsing import deploying, rehearsal, repository, wheel  # noqa: F401  fixtures for all
 
 ROOT = Path(__file__).parent.parent
 VARIANTS = {
