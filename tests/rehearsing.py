@@ -123,6 +123,12 @@ def put(played: play.Rehearsal, secret: str, value: dict[str, str]) -> None:
     client.put_secret_value(SecretId=played.aws.stack.arn(secret), SecretString=json.dumps(value))
 
 
+def fail(played: play.Rehearsal, on: str, **more: int) -> None:
+    """Makes production's workspace fail at something: "deploy" or "run"."""
+    fault = {"host": PROD, "on": on, "message": "the workspace is down", **more}
+    (played.home / "databricks/faults.json").write_text(json.dumps([fault]))
+
+
 def encoded(secret: str) -> list[str]:
     """A secret, plain, in base64 and URL-encoded."""
     return [

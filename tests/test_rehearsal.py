@@ -5,7 +5,6 @@ what the fault is about; the full build, on Spark, has tests of its own.
 """
 
 import io
-import json
 import os
 import re
 import shutil
@@ -19,15 +18,17 @@ from pathlib import Path
 import pytest
 
 from conftest import DEFAULT, ROOT, VARIANTS, need_java
+from rehearsal.aws.codepipeline.model import Answer
 from rehearsing import (
     APPROVED,
-    PROD,
     PRODUCTION_SPEC,
     QA,
     QA_SPEC,
     RUN,
     UV,
+    decide,
     edit,
+    fail,
     in_prod,
     put,
     said,
@@ -58,8 +59,11 @@ def test_the_default_reaches_production_quickly(default: Path, rehearsal) -> Non
 
 
 @pytest.mark.parametrize("name", [n for n in VARIANTS if n not in (DEFAULT, "odd-but-legal")])
-def test_every_variant_reaches_production(rendering, wheel, tmp_path, rehearse, name) -> None:
-    rehearse(slim(rendering(name), wheel, tmp_path / "my-data-project"), arrived)
+def test_every_variant_reaches_production(rendering, wheel, tmp_path, rehearsal, name) -> None:
+    root = slim(rendering(name), wheel, tmp_path / "my-data-project")
+    with rehearsal(root) as played:
+        execution = played.push()
+        arrived(played, execution)
 
 
 def test_the_odd_answers_reach_production(rendering, tmp_path, rehearsal) -> None:
@@ -109,11 +113,9 @@ def test_a_repository_that_a_team_has_changed(deploying: Path, rehearsal) -> Non
     """A build, a role and a stage more: the rehearsal knows the services, not this template."""
     stack = deploying / "cicd/stack.yml"
     text = stack.read_text()
-    for name in ("QaBuild", "QaBuildLogs", "QaBuildRole"):
-        (block,) = re.findall(rf"(?m)^  {name}:\n(?:    .*\n|\n)+", text)
-        smoke = block.replace("QaBuild", "SmokeBuild").replace("-qa", "-smoke")
-        smoke = smoke.replace("cicd/buildspecs/qa.yml", "cicd/buildspecs/smoke.yml")
-        text = text.replace(block, block + smoke)
+    for block in re.findall(r"(?m)^  QaBuild\w*:\n(?:    .*\n|\n)+", text):
+        smoke = re.sub(r"(-|/|StreamName: |log-stream:)qa\b", r"\1smoke", block)
+        text = text.replace(block, block + smoke.replace("QaBuild", "SmokeBuild"))
     action = """\
         - Name: Smoke
           Actions:
@@ -224,7 +226,9 @@ def test_a_tampered_client_is_never_run(repository: Path, rehearsal) -> None:
 
         def tamper(method, path, headers, body):
             status, content = honest(method, path, headers, body)
-            return status, content + b"x" if path.endswith(".zip") else content
+            if path.endswith(".zip"):
+                content += b"x"
+            return status, content
 
         played.network.hosts["github.com"] = tamper
         execution = played.push()
@@ -249,6 +253,7 @@ def test_a_host_of_its_own_in_the_bundle_stops_qa(repository: Path, rehearsal) -
 
 def test_a_network_that_goes_away_stops_the_build(repository: Path, rehearsal) -> None:
     with rehearsal(repository) as played:
+
         def watch(build) -> None:
             played.network.gone = build.phases[-1].name == "PRE_BUILD"
 
@@ -301,9 +306,8 @@ def test_what_fails_in_qa_stops_there(repository: Path, rehearsal, broken: str) 
     with rehearsal(repository) as played:
         execution = played.push()
         assert SAYS[broken] in said(execution, "QA")
-        failed = [
-            one for build in played.codebuild.builds for r in build.reports for one in r.failed
-        ]
+        reports = [report for build in played.codebuild.builds for report in build.reports]
+        failed = [case for report in reports for case in report.failed]
         reported = broken in ("unit", "one-of-two", "before-all")
         assert bool(failed) is reported
         assert in_prod(played) == []
@@ -325,16 +329,19 @@ def test_an_empty_fixture_stops_qa(repository: Path, rehearsal) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "message"),
     [
-        (("Rejected", "drops a table"), "Rejected: drops a table"),
-        (("Expired", "7 days"), "Expired: 7 days"),
+        (Answer("Rejected", "drops a table"), "Rejected: drops a table"),
+        (Answer("Expired", "7 days"), "Expired: 7 days"),
     ],
 )
-def test_what_is_not_approved_does_not_reach_production(deploying, rehearsal, answer, told) -> None:
-    with rehearsal(deploying, answer=answer) as played:
+def test_what_is_not_approved_does_not_reach_production(
+    deploying: Path, rehearsal, answer: Answer, message: str
+) -> None:
+    with rehearsal(deploying) as played:
+        decide(played, answer)
         execution = played.push()
-        assert told in said(execution, "Review")
+        assert message in said(execution, "Review")
         assert in_prod(played) == []
 
 
@@ -347,19 +354,9 @@ def test_a_release_without_its_wheel_cannot_be_planned(deploying: Path, rehearsa
         assert in_prod(played) == []
 
 
-def fault(on: str, **more):
-    """A function that makes production's workspace fail at something."""
-
-    def before(played) -> None:
-        told = [{"host": PROD, "on": on, "message": "the workspace is down", **more}]
-        (played.home / "databricks/faults.json").write_text(json.dumps(told))
-
-    return before
-
-
 def test_a_deployment_that_fails_half_way_is_seen(deploying: Path, rehearsal) -> None:
-    with rehearsal(deploying, after=1)) as played:
-        fault("deploy"(played)
+    with rehearsal(deploying) as played:
+        fail(played, "deploy", after=1)
         execution = played.push()
         text = said(execution, "Production")
         assert "the workspace is down" in text
@@ -371,16 +368,15 @@ def test_a_job_that_fails_in_production_is_seen(deploying: Path, rehearsal) -> N
     (deploying / PRODUCTION_SPEC).write_text(text + RUN)
 
     with rehearsal(deploying) as played:
-        fault("run")(played)
+        fail(played, "run")
         execution = played.push()
         assert "the workspace is down" in said(execution, "Production")
-        assert any(
-            "Stage Production of the pipeline" in str(mail) for mail in played.mails
-        )
+        assert any("Stage Production of the pipeline" in str(mail) for mail in played.mails)
 
 
 def test_a_build_that_is_killed_stops_and_the_next_push_goes_through(deploying, rehearsal) -> None:
     with rehearsal(deploying) as played:
+
         def watch(build) -> None:
             if build.phases[-1].name == "BUILD" and len(played.codebuild.builds) == 1:
                 build.stop()

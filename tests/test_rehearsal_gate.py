@@ -304,6 +304,7 @@ def test_a_plan_of_another_client_is_deployed_with_a_warning(deploying: Path, re
     """Both builds install what tools.env pins; this plan says that another version made it."""
 
     with rehearsal(deploying) as played:
+
         def other() -> None:
             execution = played.pipeline.executions[-1]
             plan = json.loads(artifact(played, execution, "Plan")["plan.json"])

@@ -56,7 +56,9 @@ def test_a_green_pull_request_gets_one_comment(repository: Path, rehearsal) -> N
         assert comment["beforeCommitId"] == played.aws.codecommit.head("main")
         assert comment["afterCommitId"] == played.aws.codecommit.head("feature")
         first, tests, link = comment["content"].split("\n\n")
-        assert first.startswith(f"**The build of commit `{played.aws.codecommit.head('feature')}` succeeded**, ")
+        assert first.startswith(
+            f"**The build of commit `{played.aws.codecommit.head('feature')}` succeeded**, "
+        )
         assert tests.startswith(f"Unit tests: {report.passed} passed, 0 failed, ")
         page = "codesuite/codebuild/projects/my-data-project-pull-request/build"
         assert f"(https://us-east-1.console.aws.amazon.com/{page}/{build.project}%3A" in link
@@ -96,7 +98,12 @@ def test_each_revision_gets_a_comment_that_names_its_commit(repository: Path, re
             f"**The build of commit `{played.aws.codecommit.head('feature')}` succeeded**"
         )
         assert {one["pullRequestId"] for one in (red, green)} == {"1"}
-        assert green["afterCommitId"] == played.aws.codecommit.head("feature") != commit == red["afterCommitId"]
+        assert (
+            green["afterCommitId"]
+            == played.aws.codecommit.head("feature")
+            != commit
+            == red["afterCommitId"]
+        )
 
         other = played.pull_request("another")
         assert other.status == "SUCCEEDED"
