@@ -14,7 +14,7 @@ from pathlib import Path
 from conftest import ROOT
 from rehearsal import play
 from rehearsal.databricks import spark
-from rehearsal.screen import times
+from rehearsal.summary import times
 
 PAIRS = 7
 LIMIT = 1.2

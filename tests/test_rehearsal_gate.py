@@ -53,7 +53,7 @@ def meanwhile(played: play.Rehearsal, happens) -> None:
         happens()
         return APPROVED
 
-    played.pipeline.decide = decide
+    played.pipeline.approvals.decide = decide
 
 
 def approving(shown: list[str]):
@@ -64,7 +64,7 @@ def approving(shown: list[str]):
             shown.append(action.text)
             return APPROVED
 
-        played.pipeline.decide = decide
+        played.pipeline.approvals.decide = decide
 
     return before
 
@@ -116,11 +116,13 @@ def damage(played: play.Rehearsal) -> None:
 
 
 def test_what_is_planned_is_shown_approved_deployed_and_rolled_back(
-    deploying: Path, rehearse
+    deploying: Path, rehearsal
 ) -> None:
     shown: list[str] = []
 
-    def look(played, first) -> None:
+    with rehearsal(deploying) as played:
+        approving(shown)(played)
+        first = played.push()
         assert first.status == "Succeeded", said(first, first.stopped_in.name)
         assert f"commit {first.commit} of main to production. The plan: 4 to create, 0" in shown[0]
         assert "This is the first release." in log(first, "Review")
@@ -138,7 +140,7 @@ def test_what_is_planned_is_shown_approved_deployed_and_rolled_back(
             second, "Production"
         )
         assert "There: /Workspace/Users/prodbuild@example.com" in log(second, "Production")
-        assert played.pipeline.mails == shown  # so the topic's subscribers read it too
+        assert played.mails == shown  # so the topic's subscribers read it too
 
         (played.repository / "README.md").write_text("only words\n")
         third = played.push()
@@ -155,11 +157,9 @@ def test_what_is_planned_is_shown_approved_deployed_and_rolled_back(
         assert not [call for call in played.aws.calls if not call.allowed]
 
         # What is deployed now is the first release: the next plan is compared with that.
-        forward = played.pipeline.start([], played.branch)
+        forward = played.pipeline.start()
         assert '"0 0 6 * * ?" -> "0 30 7 * * ?"' in log(forward, "Review")
         assert f"- changed {JOB}" in log(forward, "Review")
-
-    rehearse(deploying, look, approving(shown))
 
 
 STOPS = {
@@ -170,9 +170,10 @@ STOPS = {
 
 
 def test_what_moves_before_the_approval_stops_production_unchanged(
-    deploying: Path, rehearse
+    deploying: Path, rehearsal
 ) -> None:
-    def look(played, execution) -> None:
+    with rehearsal(deploying) as played:
+        execution = played.push()
         assert execution.status == "Succeeded"
         for number, (happens, told) in enumerate(STOPS.values()):
             edit(played.repository, JOB, f"0 {number} 6", f"0 {number + 1} 6")
@@ -191,15 +192,13 @@ def test_what_moves_before_the_approval_stops_production_unchanged(
             assert content(played) == seen, told
         # The one command that makes a new plan does.
         meanwhile(played, lambda: None)
-        assert played.pipeline.start([], played.branch).status == "Succeeded"
-
-    rehearse(deploying, look)
+        assert played.pipeline.start().status == "Succeeded"
 
 
-def test_a_first_plan_is_stale_when_somebody_else_was_first(deploying: Path, rehearse) -> None:
+def test_a_first_plan_is_stale_when_somebody_else_was_first(deploying: Path, rehearsal) -> None:
     """It names no state that it was made for; the client itself would deploy it all the same."""
 
-    def before(played) -> None:
+    with rehearsal(deploying) as played:
         folder = "files/Workspace/Users/prodbuild@example.com/.bundle/my-data-project/prod/state"
 
         def first() -> None:
@@ -208,18 +207,17 @@ def test_a_first_plan_is_stale_when_somebody_else_was_first(deploying: Path, reh
             (workspace(played) / folder / "resources.json").write_text(json.dumps(state))
 
         meanwhile(played, first)
-
-    def look(played, execution) -> None:
+        execution = played.push()
         text = said(execution, "Production")
         assert "the plan is stale" in text and "its state was 0, it is 4 now" in text
 
-    rehearse(deploying, look, before)
 
-
-def test_data_is_lost_only_by_a_plan_that_said_so(deploying: Path, rehearse) -> None:
+def test_data_is_lost_only_by_a_plan_that_said_so(deploying: Path, rehearsal) -> None:
     shown: list[str] = []
 
-    def look(played, first) -> None:
+    with rehearsal(deploying) as played:
+        approving(shown)(played)
+        first = played.push()
         (played.repository / "resources/extra.schema.yml").write_text(SCHEMA)
         second = played.push()
         assert second.status == "Succeeded", said(second, second.stopped_in.name)
@@ -236,14 +234,14 @@ def test_data_is_lost_only_by_a_plan_that_said_so(deploying: Path, rehearse) -> 
         assert "> **WARNING: delete schemas.extra: data" in log(third, "Review")
         assert "schemas" not in str(state_file(played).read_text())
 
-    rehearse(deploying, look, approving(shown))
 
-
-def test_what_is_made_anew_is_proved_with_its_rights(deploying: Path, rehearse) -> None:
+def test_what_is_made_anew_is_proved_with_its_rights(deploying: Path, rehearsal) -> None:
     """The client goes on reading the rights of the object before: that is no difference."""
     shown: list[str] = []
 
-    def look(played, first) -> None:
+    with rehearsal(deploying) as played:
+        approving(shown)(played)
+        played.push()
         pipeline = "resources/my_data_project_etl.pipeline.yml"
         edit(played.repository, pipeline, "      catalog:", "      storage: /other\n      catalog:")
         second = played.push()
@@ -251,11 +249,10 @@ def test_what_is_made_anew_is_proved_with_its_rights(deploying: Path, rehearse) 
         assert "DATA WOULD BE LOST: recreate pipelines.my_data_project_etl." in shown[1]
         assert played.look_for_drift().exported == {"DRIFT": "none"}
 
-    rehearse(deploying, look, approving(shown))
 
-
-def test_a_rollback_whose_files_are_gone_changes_nothing(deploying: Path, rehearse) -> None:
-    def look(played, first) -> None:
+def test_a_rollback_whose_files_are_gone_changes_nothing(deploying: Path, rehearsal) -> None:
+    with rehearsal(deploying) as played:
+        first = played.push()
         (played.repository / "README.md").write_text("second\n")
         assert played.push().status == "Succeeded"
         bucket, key = first.artifacts["Source"]
@@ -267,31 +264,26 @@ def test_a_rollback_whose_files_are_gone_changes_nothing(deploying: Path, rehear
         # Nor is there anything to compare the next release with; it goes through all the same.
         bucket, key = played.pipeline.executions[1].artifacts["Source"]
         played.aws.client("s3").delete_object(Bucket=bucket, Key=key)
-        third = played.pipeline.start([], played.branch)
+        third = played.pipeline.start()
         assert third.status == "Succeeded", said(third, third.stopped_in.name)
         assert "The last release's files have expired: they are not" in log(third, "Review")
 
-    rehearse(deploying, look)
 
-
-def test_half_a_deployment_says_which_half(deploying: Path, rehearse) -> None:
-    def before(played) -> None:
+def test_half_a_deployment_says_which_half(deploying: Path, rehearsal) -> None:
+    with rehearsal(deploying) as played:
         told = [{"host": PROD, "on": "deploy", "message": "the workspace is down", "after": 2}]
         (played.home / "databricks/faults.json").write_text(json.dumps(told))
-
-    def look(played, execution) -> None:
+        execution = played.push()
         text = said(execution, "Production")
         assert "\ndone: create " in text and "\nnot done: create " in text
         assert "bundle deploy -t prod --plan" in text and "make rollback" in text
         # Mended, it goes on from there.
         (played.home / "databricks/faults.json").unlink()
-        again = played.pipeline.start([], played.branch)
+        again = played.pipeline.start()
         assert again.status == "Succeeded", said(again, again.stopped_in.name)
 
-    rehearse(deploying, look, before)
 
-
-def test_a_wheel_that_is_missing_after_the_deployment_is_seen(deploying: Path, rehearse) -> None:
+def test_a_wheel_that_is_missing_after_the_deployment_is_seen(deploying: Path, rehearsal) -> None:
     edit(
         deploying,
         "cicd/steps/deploy.py",
@@ -301,20 +293,18 @@ def test_a_wheel_that_is_missing_after_the_deployment_is_seen(deploying: Path, r
         "        prove(plan)\n",
     )
 
-    def before(played) -> None:
-        played.codebuild.overrides |= {"GONE": str(workspace(played))}
-
-    def look(played, execution) -> None:
+    with rehearsal(deploying) as played:
+        played.codebuild.settings.overrides |= {"GONE": str(workspace(played))}
+        execution = played.push()
         text = said(execution, "Production")
         assert "my_data_project-0.1.0-py3-none-any.whl is missing and its job will fail" in text
 
-    rehearse(deploying, look, before)
 
-
-def test_a_plan_of_another_client_is_deployed_with_a_warning(deploying: Path, rehearse) -> None:
+def test_a_plan_of_another_client_is_deployed_with_a_warning(deploying: Path, rehearsal) -> None:
     """Both builds install what tools.env pins; this plan says that another version made it."""
 
-    def before(played) -> None:
+    with rehearsal(deploying) as played:
+
         def other() -> None:
             execution = played.pipeline.executions[-1]
             plan = json.loads(artifact(played, execution, "Plan")["plan.json"])
@@ -324,37 +314,33 @@ def test_a_plan_of_another_client_is_deployed_with_a_warning(deploying: Path, re
             execution.variables["PlanVariables"]["PLAN_SHA256"] = checksum
 
         meanwhile(played, other)
-
-    def look(played, execution) -> None:
+        execution = played.push()
         assert execution.status == "Succeeded", said(execution, execution.stopped_in.name)
         assert "Plan was created with CLI version 1.23.0" in log(execution, "Production")
 
-    rehearse(deploying, look, before)
 
-
-def test_drift_is_what_somebody_changed_by_hand(deploying: Path, rehearse) -> None:
-    def before(played) -> None:
+def test_drift_is_what_somebody_changed_by_hand(deploying: Path, rehearsal) -> None:
+    with rehearsal(deploying) as played:
         build = played.look_for_drift()
         assert (build.status, build.exported) == (
             "SUCCEEDED",
             {"DRIFT": "no deployment on record"},
         )
-
-    def look(played, first) -> None:
+        first = played.push()
         # A commit that waits for its approval, or was rejected, is no drift.
         edit(played.repository, JOB, "0 0 6 * * ?", "0 30 7 * * ?")
-        played.pipeline.decide = lambda *_: ("Rejected", "not today")
+        played.pipeline.approvals.decide = lambda *_: ("Rejected", "not today")
         played.push()
         build = played.look_for_drift()
         assert build.exported == {"DRIFT": "none"}, build.log.read_text()
-        sent = len(played.pipeline.mails)
+        sent = len(played.mails)
 
         by_hand(played)
         build = played.look_for_drift()
         assert build.status == "SUCCEEDED", build.log.read_text()
         told = "1 of 4 resources in prod are not as deployed"
         assert build.exported == {"DRIFT": told}
-        (mail,) = played.pipeline.mails[sent:]
+        (mail,) = played.mails[sent:]
         assert (
             told in mail and "- changed jobs.my_data_project_job\n  - max_concurrent_runs" in mail
         )
@@ -362,15 +348,13 @@ def test_drift_is_what_somebody_changed_by_hand(deploying: Path, rehearse) -> No
 
         # After a deployment that failed, prod is neither the one release nor the other.
         meanwhile(played, lambda: another_deployment(played))
-        assert played.pipeline.start([], played.branch).status == "Failed"
+        assert played.pipeline.start().status == "Failed"
         build = played.look_for_drift()
         assert build.exported == {"DRIFT": "not known: the last deployment is Failed"}
-        assert len(played.pipeline.mails) == sent + 3  # an approval, a failure, and no drift
+        assert len(played.mails) == sent + 3  # an approval, a failure, and no drift
 
         # Where it cannot look, another mail says so.
         bucket, key = first.artifacts["Wheel"]
         played.aws.client("s3").delete_object(Bucket=bucket, Key=key)
         assert played.look_for_drift().status == "FAILED"
-        assert "could not compare production with what was deployed" in played.pipeline.mails[-1]
-
-    rehearse(deploying, look, before)
+        assert "could not compare production with what was deployed" in played.mails[-1]

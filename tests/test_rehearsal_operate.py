@@ -41,12 +41,7 @@ def join(played) -> None:
         assert not thread.is_alive()
 
 
-def test_a_release_in_the_hands_of_its_operators(deploying: Path, rehearse) -> None:
-    def before(played) -> None:
-        first = threading.Thread(target=waiting_then_approved, args=[played])
-        first.start()
-        played.pipeline.decide = lambda *_: None
-
+def test_a_release_in_the_hands_of_its_operators(deploying: Path, rehearsal) -> None:
     seen: list[str] = []
 
     def waiting_then_approved(played) -> None:
@@ -54,7 +49,11 @@ def test_a_release_in_the_hands_of_its_operators(deploying: Path, rehearse) -> N
         seen.append(make(played, "status"))
         seen.append(make(played, "approve"))
 
-    def look(played, first) -> None:
+    with rehearsal(deploying) as played:
+        first = threading.Thread(target=waiting_then_approved, args=[played])
+        first.start()
+        played.pipeline.approvals.decide = lambda *_: None
+        first = played.push()
         assert first.status == "Succeeded", first
         token, status, approved = seen
         assert "Waits in Review: Ada asks to deploy commit" in status
@@ -105,5 +104,3 @@ def test_a_release_in_the_hands_of_its_operators(deploying: Path, rehearse) -> N
         assert "planned just now" in make(played, "logs", "BUILD=prod")
         (job,) = json.loads((workspace(played) / "resources.json").read_text())["jobs"].values()
         assert job["schedule"]["quartz_cron_expression"] == "0 0 6 * * ?"
-
-    rehearse(deploying, look, before)

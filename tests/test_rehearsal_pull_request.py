@@ -40,34 +40,36 @@ def log(build) -> str:
 # ---- In a rehearsal ------------------------------------------------------------------------------
 
 
-def test_a_green_pull_request_gets_one_comment(repository: Path, rehearse) -> None:
-    def look(played, _) -> None:
+def test_a_green_pull_request_gets_one_comment(repository: Path, rehearsal) -> None:
+    with rehearsal(repository) as played:
+        played.working_copy.push(played.branch)
         (played.repository / "README.md").write_text("# Changed\n")
         build = played.pull_request("feature")
         assert build.status == "SUCCEEDED", build.failure + log(build)
         assert "no findings in" in log(build)
         (report,) = build.reports
         assert report.passed and not report.failed
-        (comment,) = played.aws.comments
+        (comment,) = played.aws.codecommit.comments
         assert comment["role"] == "PullRequestBuildRole"
         assert comment["pullRequestId"] == "1"
         assert comment["repositoryName"] == "my-data-project"
-        assert comment["beforeCommitId"] == played.head("main")
-        assert comment["afterCommitId"] == played.head("feature")
+        assert comment["beforeCommitId"] == played.aws.codecommit.head("main")
+        assert comment["afterCommitId"] == played.aws.codecommit.head("feature")
         first, tests, link = comment["content"].split("\n\n")
-        assert first.startswith(f"**The build of commit `{played.head('feature')}` succeeded**, ")
+        assert first.startswith(
+            f"**The build of commit `{played.aws.codecommit.head('feature')}` succeeded**, "
+        )
         assert tests.startswith(f"Unit tests: {report.passed} passed, 0 failed, ")
         page = "codesuite/codebuild/projects/my-data-project-pull-request/build"
         assert f"(https://us-east-1.console.aws.amazon.com/{page}/{build.project}%3A" in link
         assert not [call for call in played.aws.calls if not call.allowed]
         assert played.pipeline.executions == []  # it deploys nothing
-        assert played.pipeline.mails == []
-
-    rehearse(repository, look, push=False)
+        assert played.mails == []
 
 
-def test_a_failing_test_is_named(repository: Path, rehearse) -> None:
-    def look(played, _) -> None:
+def test_a_failing_test_is_named(repository: Path, rehearsal) -> None:
+    with rehearsal(repository) as played:
+        played.working_copy.push(played.branch)
         edit(played.repository, TEST, 'assert "--schema" in', 'assert "--catalogue" in')
         for step in ("check", "lint", "build"):
             line = f'      - export STEP="make {step}" && make {step}\n'
@@ -75,43 +77,46 @@ def test_a_failing_test_is_named(repository: Path, rehearse) -> None:
         build = played.pull_request("feature")
         assert build.status == "FAILED"
         assert "exit status 2" in build.failure
-        content = played.aws.comments[0]["content"]
-        assert f"`{played.head('feature')}` failed in `make test`**" in content
+        content = played.aws.codecommit.comments[0]["content"]
+        assert f"`{played.aws.codecommit.head('feature')}` failed in `make test`**" in content
         assert "1 failed" in content
         assert "\n- `tests.unit.test_main.test_main_says_what_is_missing`\n" in content
 
-    rehearse(repository, look, push=False)
 
-
-def test_each_revision_gets_a_comment_that_names_its_commit(repository: Path, rehearse) -> None:
-    def look(played, _) -> None:
+def test_each_revision_gets_a_comment_that_names_its_commit(repository: Path, rehearsal) -> None:
+    with rehearsal(repository) as played:
+        played.working_copy.push(played.branch)
         runs(played.repository, "test ! -e bad")
         (played.repository / "bad").touch()
-        first, commit = played.pull_request("feature"), played.head("feature")
+        first, commit = played.pull_request("feature"), played.aws.codecommit.head("feature")
         (played.repository / "bad").unlink()
         second = played.pull_request("feature")
         assert (first.status, second.status) == ("FAILED", "SUCCEEDED")
-        red, green = played.aws.comments
+        red, green = played.aws.codecommit.comments
         assert red["content"].startswith(f"**The build of commit `{commit}` failed**")
         assert green["content"].startswith(
-            f"**The build of commit `{played.head('feature')}` succeeded**"
+            f"**The build of commit `{played.aws.codecommit.head('feature')}` succeeded**"
         )
         assert {one["pullRequestId"] for one in (red, green)} == {"1"}
-        assert green["afterCommitId"] == played.head("feature") != commit == red["afterCommitId"]
+        assert (
+            green["afterCommitId"]
+            == played.aws.codecommit.head("feature")
+            != commit
+            == red["afterCommitId"]
+        )
 
         other = played.pull_request("another")
         assert other.status == "SUCCEEDED"
-        assert played.aws.comments[2]["pullRequestId"] == "2"
-
-    rehearse(repository, look, push=False)
+        assert played.aws.codecommit.comments[2]["pullRequestId"] == "2"
 
 
-def test_an_installation_that_fails_is_commented_on_too(repository: Path, rehearse) -> None:
-    def look(played, _) -> None:
+def test_an_installation_that_fails_is_commented_on_too(repository: Path, rehearsal) -> None:
+    with rehearsal(repository) as played:
+        played.working_copy.push(played.branch)
         edit(played.repository, SPEC, 'pip install --quiet "uv==$UV_VERSION"', "test -e nowhere")
         build = played.pull_request("feature")
         assert [phase.name for phase in build.phases] == ["DOWNLOAD_SOURCE", "INSTALL"]
-        (comment,) = played.aws.comments
+        (comment,) = played.aws.codecommit.comments
         assert "failed in `pip install uv`**" in comment["content"]
         assert "test -e nowhere" in build.failure
 
@@ -121,14 +126,13 @@ def test_an_installation_that_fails_is_commented_on_too(repository: Path, rehear
         again = played.pull_request("feature")
         assert again.failure.startswith("INSTALL: ") and "command -v uv" in again.failure
 
-    rehearse(repository, look, push=False)
 
-
-def test_a_comment_that_is_refused_fails_the_build(repository: Path, rehearse) -> None:
+def test_a_comment_that_is_refused_fails_the_build(repository: Path, rehearsal) -> None:
     rights = "codecommit:GitPull, codecommit:PostCommentForPullRequest"
     edit(repository, "cicd/stack.yml", rights, "codecommit:GitPull")
 
-    def look(played, _) -> None:
+    with rehearsal(repository) as played:
+        played.working_copy.push(played.branch)
         runs(played.repository, "true")
         build = played.pull_request("feature")
         assert build.failure.startswith("POST_BUILD")
@@ -138,27 +142,25 @@ def test_a_comment_that_is_refused_fails_the_build(repository: Path, rehearse) -
             " An error occurred (AccessDeniedException)"
         )
         assert "codecommit:PostCommentForPullRequest" in line
-        assert played.aws.comments == []
-
-    rehearse(repository, look, push=False)
+        assert played.aws.codecommit.comments == []
 
 
-def test_a_build_by_hand_comments_on_nothing(repository: Path, rehearse) -> None:
+def test_a_build_by_hand_comments_on_nothing(repository: Path, rehearsal) -> None:
     runs(repository, 'test "$CODEBUILD_RESOLVED_SOURCE_VERSION" = "$(git rev-parse HEAD)"')
 
-    def look(played, _) -> None:
+    with rehearsal(repository) as played:
+        played.working_copy.push(played.branch)
         build = played.codebuild.run("PullRequestBuild", [], {}, {}, "Ada")
         assert build.status == "SUCCEEDED", build.failure
         assert "there is nothing to comment on" in log(build)
-        assert played.aws.comments == []
-
-    rehearse(repository, look, push=False)
+        assert played.aws.codecommit.comments == []
 
 
-def test_what_a_pull_request_cannot_reach(repository: Path, rehearse) -> None:
+def test_what_a_pull_request_cannot_reach(repository: Path, rehearsal) -> None:
     """Its buildspec is its own: it may ask for anything."""
 
-    def look(played, _) -> None:
+    with rehearsal(repository) as played:
+        played.working_copy.push(played.branch)
         aws = played.aws
         bucket, key = aws.identity("ArtifactBucket")["ref"], "my-data-project-Pipe/Source/aB3xY7z"
         packed = io.BytesIO()
@@ -214,15 +216,14 @@ def test_what_a_pull_request_cannot_reach(repository: Path, rehearse) -> None:
         body = aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
         assert body == packed.getvalue()
         assert [one.project for one in played.codebuild.builds] == [build.project]
-        assert (played.pipeline.executions, played.pipeline.mails) == ([], [])
-
-    rehearse(repository, look, push=False)
+        assert (played.pipeline.executions, played.mails) == ([], [])
 
 
-def test_pull_requests_and_pushes_start_what_is_theirs(deploying: Path, rehearse) -> None:
+def test_pull_requests_and_pushes_start_what_is_theirs(deploying: Path, rehearsal) -> None:
     runs(deploying, "true")
 
-    def look(played, _) -> None:
+    with rehearsal(deploying) as played:
+        played.working_copy.push(played.branch)
         hit: list[tuple[str, list[str]]] = []
         emit = played.aws.emit
 
@@ -239,12 +240,10 @@ def test_pull_requests_and_pushes_start_what_is_theirs(deploying: Path, rehearse
             ("CodeBuild Build", []),
         ]
         hit.clear()
-        assert played.pipeline.push("feature", played.head("feature"), "") is None
+        assert played.pipeline.push("feature", played.aws.codecommit.head("feature"), "") is None
         assert hit == [("CodeCommit Repository", [])]
         assert [one.project for one in played.codebuild.builds] == [build.project]
         assert played.pipeline.executions == []
-
-    rehearse(deploying, look, push=False)
 
 
 # ---- What the comment says of what it is given ---------------------------------------------------
