@@ -607,7 +607,7 @@ def test_a_call_that_takes_too_long_ends_with_what_it_started(warmed, tmp_path):
 
 def test_a_call_ends_with_its_caller(warmed, tmp_path):
     arguments = f"{str(warmed)!r}, ['wait', 'pids'], {str(tmp_path)!r}, {{}}"
-    caller = f"from rehearsal import warm; warm.call({arguments})"
+    caller = f"from rehearsal.machine import warm; warm.call({arguments})"
     env = os.environ | {"PYTHONPATH": str(Path(spark.__file__).parents[2])}
     command, deadline = [sys.executable, "-c", caller], time.monotonic() + 20
     pids = tmp_path / "pids"
@@ -625,7 +625,7 @@ def test_the_server_of_calls_ends_with_a_killed_rehearsal(tmp_path):
         import os, sys
         sys.path.insert(0, {root!r})
         from rehearsal.machine import warm
-        with warm.serving(sys.executable, {str(address)!r}, "rehearsal.databricks.task"):
+        with warm.serving(sys.executable, {str(address)!r}, "rehearsal.databricks.task.program"):
             os.system("pgrep -P " + str(os.getpid()) + " -f warm.py")
             os.kill(os.getpid(), 9)
         """

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
-from rehearsal.databricks.task import unquoted
+from rehearsal.databricks.task.program import unquoted
 from rehearsal.machine import warm
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
@@ -98,7 +98,7 @@ def start(home: Path, quick: bool, catalogs: Sequence[str] = ("qa", "prod")) -> 
     server = None if quick else _serve(home, python, names)
     boot = threading.Thread(target=_boot, args=(home, engine, server), daemon=True)
     try:
-        with warm.serving(python, home / "tasks.socket", "rehearsal.databricks.task"):
+        with warm.serving(python, home / "tasks.socket", "rehearsal.databricks.task.program"):
             boot.start()
             yield
         boot.join(10)  # with the server its task has ended
