@@ -70,6 +70,7 @@ def _check_production(config: Map, user: str, explicit_root: bool) -> None:
 def complete_resources(config: Map, user: str) -> None:
     """Applies presets and run_as to each resource, and sets what the client sets by itself."""
     presets = config.get("presets") or {}
+    prefix = _plain_prefix(presets)
     for kind, named in config.section("resources").items():
         for resource in (named or {}).values():
             if kind == "jobs":
@@ -78,8 +79,8 @@ def complete_resources(config: Map, user: str) -> None:
             elif kind == "pipelines":
                 _complete_object(config, user, resource, presets)
                 _complete_pipeline(resource, presets)
-            elif kind != "volumes" and "name" in resource:
-                resource["name"] = _plain_prefix(presets) + resource["name"]
+            elif prefix and kind != "volumes" and "name" in resource:
+                resource["name"] = prefix + resource["name"]
 
 
 def _plain_prefix(presets: dict[str, Any]) -> str:
