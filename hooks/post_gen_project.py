@@ -18,7 +18,7 @@ OPTIONAL = {
 }
 # Written once for each way to sign in: x.py for pat, x_oauth_m2m.py, x_aws_iam.py. The answer's
 # file gets the plain name, the others go.
-BY_AUTH: tuple[str, ...] = ()
+BY_AUTH: tuple[str, ...] = ("cicd/steps/sign_in.py", "ops/credentials.py")
 SUFFIX = {"pat": "", "oauth-m2m": "_oauth_m2m", "aws-iam": "_aws_iam"}
 
 # -B: no __pycache__ in the new repository.

@@ -324,7 +324,7 @@ def pins_agree(repo: Repository) -> Iterator[Finding]:
 def hosts_and_branch_agree(repo: Repository) -> Iterator[Finding]:
     """The stack, the bundle and the builds' preflight mean the same workspaces and branch."""
     parameters, targets = dig(repo.stack, "Parameters"), dig(repo.bundle, "targets")
-    reader = repo.root / "cicd/steps/preflight.py"
+    reader = repo.root / "cicd/steps/workspace.py"
     bundle_host = runpy.run_path(str(reader)).get("bundle_host") if reader.is_file() else None
     branch = dig(parameters, "BranchName")
     for name, target in targets.items():
