@@ -12,10 +12,10 @@ ANSWERS = json.loads({{ cookiecutter | jsonify | jsonify }})
 # What stays only where the answers want it.
 OPTIONAL = {
     "cicd/steps/mint_token.sh": ANSWERS["auth"] == "aws-iam",
-    "ops/put_secret.py": ANSWERS["auth"] != "aws-iam",
+    "ops/secrets.py": ANSWERS["auth"] != "aws-iam",
 }
 # Written once for each way to sign in: the answer's file gets the plain name, the others go.
-BY_AUTH: tuple[str, ...] = ()
+BY_AUTH: tuple[str, ...] = ("ops/credentials.py",)
 SUFFIX = {"pat": "", "oauth-m2m": "_oauth_m2m", "aws-iam": "_aws_iam"}
 GET_EVERYTHING = (
     "uvx --with cfn-lint --with databricks-bundles cookiecutter gh:org/dabs-aws-cicd"
