@@ -14,7 +14,7 @@ NAME, BRANCH, AUTH = ANSWERS["project_slug"], ANSWERS["branch"], ANSWERS["auth"]
 # What stays only where the condition is true.
 OPTIONAL = {
     "cicd/steps/mint_token.sh": AUTH == "aws-iam",
-    "ops/put_secret.py": AUTH != "aws-iam",
+    "ops/secrets.py": AUTH != "aws-iam",
 }
 # Written once for each way to sign in: x.py for pat, x_oauth_m2m.py, x_aws_iam.py. The answer's
 # file gets the plain name, the others go.
@@ -22,7 +22,7 @@ BY_AUTH: tuple[str, ...] = ("cicd/steps/sign_in.py", "ops/credentials.py")
 SUFFIX = {"pat": "", "oauth-m2m": "_oauth_m2m", "aws-iam": "_aws_iam"}
 
 # -B: no __pycache__ in the new repository.
-CHECK = [sys.executable, "-B", "ops/check.py"]
+CHECK = [sys.executable, "-B", "-m", "ops", "check"]
 WITH_LIBRARIES = "uvx --with cfn-lint --with databricks-bundles cookiecutter gh:org/dabs-aws-cicd"
 
 
