@@ -43,7 +43,7 @@ def choose() -> None:
 def prove() -> list[str]:
     """Runs the repository's own check; exits where it finds anything. Returns what it left out."""
     # -B: no __pycache__ in the new repository
-    check = [sys.executable, "-B", "ops/check.py"]
+    check = [sys.executable, "-B", "-m", "ops", "check"]
     result = subprocess.run(check, capture_output=True, text=True)
     lines = result.stdout.splitlines()
     if result.returncode:
