@@ -5,7 +5,6 @@
 
 import io
 import json
-import subprocess
 import sys
 import traceback
 from pathlib import Path
@@ -83,8 +82,9 @@ for command in credentials.COMMANDS:
 @click.pass_context
 def check(context: click.Context, strict: bool, path: Path) -> None:
     """Prove the repository: YAML, stack, buildspecs, bundle, and that they agree."""
-    script = [sys.executable, "-B", str(ROOT / "ops/check.py"), *(["--strict"] if strict else [])]
-    context.exit(subprocess.run([*script, str(path)]).returncode)
+    from ops.check import run
+
+    context.exit(run(path, strict))
 
 
 @operations.command("pin-cli")
