@@ -615,7 +615,7 @@ def test_every_state_of_a_stack_that_needs_something(default: Path, monkeypatch,
         doctor = importlib.import_module("ops.doctor")
         stack = importlib.import_module("ops.aws").Stack(SLUG, "us-east-1")
         account = doctor.Account(stack, None)
-        account.description = {"StackStatus": state}
+        stack.description, account.caller = {"StackStatus": state}, {"Arn": "x"}
         result = doctor.outcome(account.state)
     kinds = {"Problem": "wrong", "Note": "note"}
     kind, text, fix = STATES.get(state, ("", f"{SLUG} is {state}", ""))

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from botocore.exceptions import ClientError, WaiterError
 
 from cicd.steps.names import SOURCE
-from ops import Stop, aws, credentials
+from ops import Stop, credentials
 from ops.aws import Stack
 from ops.builds import PROJECTS, Build, Builds
 
@@ -24,8 +24,8 @@ RULES = ("PushRule", "DriftRule")
 class Teardown:
     """A stack that is about to be deleted, with what it has and has deployed."""
 
-    def __init__(self, stack: Stack, description: dict[str, Any]) -> None:
-        self.stack, self.description = stack, description
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
         self.resources = stack.resources()
         self.stages = self.find_stages()
         self.builds = Builds(stack)
@@ -45,8 +45,8 @@ class Teardown:
     @property
     def repository(self) -> str:
         """The CodeCommit repository's name, which the stack knows by its ID only."""
-        url = aws.outputs(self.description).get("CodeCommitUrl", "")
-        return url.rpartition("/")[2] or aws.parameters(self.description).get("RepoName", "")
+        url = self.stack.outputs.get("CodeCommitUrl", "")
+        return url.rpartition("/")[2] or self.stack.parameters.get("RepoName", "")
 
     def check_idle(self) -> None:
         """Raises Stop while a stage is running or waits for an approval."""
@@ -84,7 +84,7 @@ class Teardown:
             print(f"{target}: the deployment is deleted already")
         elif source := self.last_source(project):
             self.run_destroy(target, project, source)
-        elif datetime.now(UTC) - self.description["CreationTime"] > HISTORY:
+        elif datetime.now(UTC) - self.stack.description["CreationTime"] > HISTORY:
             give_up(target, "AWS keeps a pipeline's history for a year, and it has no deployment")
         else:
             print(f"{target}: nothing was ever deployed")
@@ -222,18 +222,17 @@ def give_up(target: str, reason: str) -> NoReturn:
 
 def destroy(stack: Stack, keep_deployments: bool) -> None:
     """Asks, deletes, and says what is left."""
-    description = stack.find()
-    if not description:
+    if not stack.description:
         print(f"There is no stack {stack.name} in {stack.region}: nothing to delete.")
         return
     print(
         f"This deletes the deployments in qa and prod, and the stack {stack.name} in"
-        f" {stack.region} ({description['StackStatus']}).\n"
+        f" {stack.region} ({stack.description['StackStatus']}).\n"
         "A pipeline's tables go with it; UNDROP brings them back for seven days."
     )
     if input(f"The stack's name, to go on ({stack.name}): ").strip() != stack.name:
         raise Stop("that is another name; nothing is deleted")
-    teardown = Teardown(stack, description)
+    teardown = Teardown(stack)
     teardown.check_idle()
     teardown.switch_rules(on=False)  # so that no push deploys in between
     if not keep_deployments:
