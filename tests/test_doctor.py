@@ -491,7 +491,8 @@ def test_rights_that_hang_on_what_only_the_call_knows(world: World) -> None:
 
 
 def test_rights_for_a_type_that_nobody_has_listed(world: World) -> None:
-    world.edit("cicd/stack.yml", "\nResources:\n", "\nResources:\n  Q: {Type: AWS::SQS::Queue}\n")
+    queue = "  Queue: {Type: AWS::SQS::Queue}"
+    world.edit("cicd/stack.yml", "\nOutputs:\n", f"\n{queue}\nOutputs:\n")
     what = "ops/account.py does not know AWS::SQS::Queue"
     assert world.not_ok() == {"rights": Line("not checked", what)}
 

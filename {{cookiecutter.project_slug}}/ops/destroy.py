@@ -21,6 +21,94 @@ BUCKETS = ("ArtifactBucket", "LogBucket")
 RULES = ("PushRule", "DriftRule")
 
 
+class Deployments:
+    """What the pipeline has deployed to the targets. Only who deployed it may delete it."""
+
+    def __init__(self, stack: Stack, resources: dict[str, str]) -> None:
+        self.stack, self.resources = stack, resources
+        self.builds = Builds(stack)
+
+    def delete(self, target: str) -> None:
+        """Deletes a target's deployment, if the pipeline has ever made one."""
+        if "Pipeline" not in self.resources:
+            print(f"{target}: the stack has no pipeline; a deployment there, if any, stays")
+            return
+        build = PROJECTS[target]
+        if build not in self.resources:
+            what = f"the stack has no {build}"
+            give_up(target, f"{what}; if it was renamed, change ops/builds.py too")
+        project = self.resources[build]
+        if self.is_deleted(project):
+            print(f"{target}: the deployment is deleted already")
+        elif source := self.last_source(project):
+            self.run_destroy(target, project, source)
+        elif datetime.now(UTC) - self.stack.description["CreationTime"] > HISTORY:
+            give_up(target, "AWS keeps a pipeline's history for a year, and it has no deployment")
+        else:
+            print(f"{target}: nothing was ever deployed")
+
+    def is_deleted(self, project: str) -> bool:
+        """Whether the last thing that a target's project did was to delete the deployment."""
+        return any(
+            build["buildStatus"] == "SUCCEEDED" and build["source"].get("buildspec") == BUILDSPEC
+            for build in self.builds.newest([project])
+        )
+
+    def last_source(self, project: str) -> dict[str, str] | None:
+        """Bucket and key of the sources of the project's last good build, or of its last."""
+        paginator = self.stack.client("codepipeline").get_paginator("list_action_executions")
+        actions = [
+            action
+            for page in paginator.paginate(pipelineName=self.resources["Pipeline"])
+            for action in page["actionExecutionDetails"]  # newest first
+            if action["input"].get("configuration", {}).get("ProjectName") == project
+        ]
+        # The sort keeps the order, so that the newest good one comes first.
+        actions.sort(key=lambda action: action.get("status") != "Succeeded")
+        for action in actions:
+            for artifact in action["input"]["inputArtifacts"]:
+                if artifact["name"] == SOURCE:
+                    return dict(artifact["s3location"])
+        return None
+
+    def run_destroy(self, target: str, project: str, source: dict[str, str]) -> None:
+        """Runs `bundle destroy` as a build of the target's project, which owns the deployment."""
+        bucket, key = source["bucket"], source["key"]
+        copy = f"destroy/{target}.zip"  # where no build may write
+        try:
+            self.stack.client("s3").copy({"Bucket": bucket, "Key": key}, bucket, copy)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
+                raise
+            expired = f"its sources have expired ({bucket}/{key})"
+            give_up(target, f"{expired}; let the pipeline deploy once more")
+        build: Build = self.builds.client.start_build(
+            projectName=project,
+            sourceTypeOverride="S3",
+            sourceLocationOverride=f"{bucket}/{copy}",
+            artifactsOverride={"type": "NO_ARTIFACTS"},
+            buildspecOverride=BUILDSPEC,
+            environmentVariablesOverride=[{"name": "TARGET", "value": target, "type": "PLAINTEXT"}],
+        )["build"]
+        print(f"{target}: deleting the deployment ", end="", flush=True)
+        while build["buildStatus"] == "IN_PROGRESS":
+            time.sleep(5)
+            print(".", end="", flush=True)
+            build = self.builds.refresh(build)
+        print(f" {build['buildStatus']}")
+        if build["buildStatus"] != "SUCCEEDED":
+            log = build["logs"].get("deepLink", build["id"])
+            give_up(target, f"its build's log says why: {log}")
+
+
+def give_up(target: str, reason: str) -> NoReturn:
+    """Raises Stop while a deployment is left and the stack is still there to delete it with."""
+    raise Stop(
+        f"the deployment in {target} is not deleted, nor is the stack: {reason}\n"
+        "To leave the deployments as they are and go on: make destroy KEEP_DEPLOYMENTS=1"
+    )
+
+
 class Teardown:
     """A stack that is about to be deleted, with what it has and has deployed."""
 
@@ -28,7 +116,6 @@ class Teardown:
         self.stack = stack
         self.resources = stack.resources()
         self.stages = self.find_stages()
-        self.builds = Builds(stack)
 
     def find_stages(self) -> list[dict[str, Any]]:
         """The pipeline's stages; forgets a pipeline that a failed creation has only named."""
@@ -66,82 +153,6 @@ class Teardown:
             if rule in self.resources:
                 with contextlib.suppress(events.exceptions.ResourceNotFoundException):
                     switch(Name=self.resources[rule])
-
-    # ---- The deployments
-
-    def delete_deployment(self, target: str) -> None:
-        """Deletes a target's deployment, if the pipeline has ever made one."""
-        if "Pipeline" not in self.resources:
-            print(f"{target}: the stack has no pipeline; a deployment there, if any, stays")
-            return
-        build = PROJECTS[target]
-        if build not in self.resources:
-            give_up(
-                target, f"the stack has no {build}; if it was renamed, change ops/builds.py too"
-            )
-        project = self.resources[build]
-        if self.is_deleted(project):
-            print(f"{target}: the deployment is deleted already")
-        elif source := self.last_source(project):
-            self.run_destroy(target, project, source)
-        elif datetime.now(UTC) - self.stack.description["CreationTime"] > HISTORY:
-            give_up(target, "AWS keeps a pipeline's history for a year, and it has no deployment")
-        else:
-            print(f"{target}: nothing was ever deployed")
-
-    def is_deleted(self, project: str) -> bool:
-        """Whether the last thing that a target's project did was to delete the deployment."""
-        return any(
-            build["buildStatus"] == "SUCCEEDED" and build["source"].get("buildspec") == BUILDSPEC
-            for build in self.builds.newest([project])
-        )
-
-    def last_source(self, project: str) -> dict[str, str] | None:
-        """Bucket and key of the sources of the project's last good build, or of its last."""
-        paginator = self.stack.client("codepipeline").get_paginator("list_action_executions")
-        actions = [
-            action
-            for page in paginator.paginate(pipelineName=self.resources["Pipeline"])
-            for action in page["actionExecutionDetails"]  # newest first
-            if action["input"].get("configuration", {}).get("ProjectName") == project
-        ]
-        actions.sort(key=lambda action: action.get("status") != "Succeeded")
-        for action in actions:
-            for artifact in action["input"]["inputArtifacts"]:
-                if artifact["name"] == SOURCE:
-                    return dict(artifact["s3location"])
-        return None
-
-    def run_destroy(self, target: str, project: str, source: dict[str, str]) -> None:
-        """Runs `bundle destroy` as a build of the target's project, which owns the deployment."""
-        bucket, key = source["bucket"], source["key"]
-        copy = f"destroy/{target}.zip"  # where no build may write
-        try:
-            self.stack.client("s3").copy({"Bucket": bucket, "Key": key}, bucket, copy)
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
-                raise
-            expired = f"its sources have expired ({bucket}/{key})"
-            give_up(target, f"{expired}; let the pipeline deploy once more")
-        build: Build = self.builds.client.start_build(
-            projectName=project,
-            sourceTypeOverride="S3",
-            sourceLocationOverride=f"{bucket}/{copy}",
-            artifactsOverride={"type": "NO_ARTIFACTS"},
-            buildspecOverride=BUILDSPEC,
-            environmentVariablesOverride=[{"name": "TARGET", "value": target, "type": "PLAINTEXT"}],
-        )["build"]
-        print(f"{target}: deleting the deployment ", end="", flush=True)
-        while build["buildStatus"] == "IN_PROGRESS":
-            time.sleep(5)
-            print(".", end="", flush=True)
-            build = self.builds.refresh(build)
-        print(f" {build['buildStatus']}")
-        if build["buildStatus"] != "SUCCEEDED":
-            log = build["logs"].get("deepLink", build["id"])
-            give_up(target, f"its build's log says why: {log}")
-
-    # ---- The stack
 
     def delete_stack(self) -> None:
         """Empties the buckets and deletes the stack; again if an access log came in between."""
@@ -212,14 +223,6 @@ class Teardown:
         return "\n".join(lines)
 
 
-def give_up(target: str, reason: str) -> NoReturn:
-    """Raises Stop while a deployment is left and the stack is still there to delete it with."""
-    raise Stop(
-        f"the deployment in {target} is not deleted, nor is the stack: {reason}\n"
-        "To leave the deployments as they are and go on: make destroy KEEP_DEPLOYMENTS=1"
-    )
-
-
 def destroy(stack: Stack, keep_deployments: bool) -> None:
     """Asks, deletes, and says what is left."""
     if not stack.description:
@@ -237,8 +240,9 @@ def destroy(stack: Stack, keep_deployments: bool) -> None:
     teardown.switch_rules(on=False)  # so that no push deploys in between
     if not keep_deployments:
         try:
+            deployments = Deployments(stack, teardown.resources)
             for target in TARGETS:
-                teardown.delete_deployment(target)
+                deployments.delete(target)
         except BaseException:  # the stack stays, so let pushes start the pipeline again
             teardown.switch_rules(on=True)
             raise

@@ -98,7 +98,7 @@ class Pipeline:
         for action in self.actions():
             execution = action["pipelineExecutionId"]
             succeeded = (action["stageName"], action["status"]) == (stage, "Succeeded")
-            if not succeeded or execution in seen:
+            if not succeeded or execution in seen:  # a stage that was retried
                 continue
             seen.add(execution)
             target = self.rolled_back_to(execution)
