@@ -530,8 +530,9 @@ def test_libraries_that_cannot_be_installed(workspace, library, message):
 def serving(tmp_path, monkeypatch):
     """A function that starts the engine with a shell command in the place of Spark's server."""
     monkeypatch.setattr(spark, "prepare", lambda engine: Path(sys.executable))
-    monkeypatch.setattr(spark, "run_task", lambda *_: Outcome(True, "", ""))
-    monkeypatch.setattr(warm, "serving", lambda *_: contextlib.nullcontext())  # no task runs
+    for module in (compute, spark):  # no task runs
+        monkeypatch.setattr(module, "run_task", lambda *_: Outcome(True, "", ""))
+    monkeypatch.setattr(warm, "serving", lambda *_: contextlib.nullcontext())
     started = SimpleNamespace()
 
     def serve(home, *_):
