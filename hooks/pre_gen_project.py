@@ -255,9 +255,9 @@ def problems() -> dict[str, Problem]:
 
 def notes(wrong: dict[str, Problem]) -> Iterator[str]:
     """What to know about answers that pass."""
-    for question in {"qa_workspace_host", "prod_workspace_host"} - wrong.keys():
-        address, host = ANSWERS[question], host_of(ANSWERS[question])
-        if address != host:
+    for question in ("qa_workspace_host", "prod_workspace_host"):
+        address, host = ANSWERS[question], host_of(str(ANSWERS[question]))
+        if question not in wrong and address != host:
             yield f"note: {question}: {address!r} is taken as {host}"
     region = ANSWERS["aws_region"]
     if "aws_region" not in wrong and region not in REGIONS:
