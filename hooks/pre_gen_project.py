@@ -37,7 +37,8 @@ CLOSED = ("us-iso-", "us-isob-", "us-isof-", "eu-isoe-")
 # import from the Databricks runtime.
 TAKEN = set(
     """
-    cli common conftest harness notebooks ops run_fixtures runtime sample_notebook_fixture tests
+    cicd cli common conftest harness notebooks ops run_fixtures runtime sample_notebook_fixture
+    tests
     boto3 botocore cfn_lint cfnlint colorama databricks databricks_bundles dateutil
     git_remote_codecommit iniconfig jmespath jsonpatch jsonpointer markdown_it markdown_it_py mdurl
     mpmath networkx packaging pluggy py4j pygments pyspark pytest python_dateutil pyyaml regex rich
