@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,7 @@ def edit(root: Path, file: str, old: str, new: str) -> None:
 
 QA_SPEC = "cicd/buildspecs/qa.yml"
 PRODUCTION_SPEC = "cicd/buildspecs/production.yml"
+JOB = "resources/my_data_project.job.yml"
 RUN_QA = '      - databricks bundle run -t qa "$JOB"\n'
 RUN = '      - databricks bundle run -t prod "$JOB"\n'
 UV = '      - pip install --quiet "uv==$UV_VERSION"\n'
@@ -104,8 +106,8 @@ def runs_a_job(buildspec: Path) -> bool:
     return "bundle run" in text or "run_nutter" in text
 
 
-def decide(played: play.Rehearsal, answer: Answer) -> None:
-    """Answers every approval of a rehearsal alike."""
+def decide(played: play.Rehearsal, answer: Answer | None) -> None:
+    """Answers every approval of a rehearsal alike; None leaves them to the API."""
     played.pipeline.approvals.decide = lambda execution, action: answer
 
 
@@ -168,10 +170,29 @@ def texts(played: play.Rehearsal, terminal: str) -> Iterator[tuple[str, bytes]]:
             yield "cloudwatch", event["message"].encode()
 
 
+def workspace(played: play.Rehearsal) -> Path:
+    """The folder that stands for production's workspace."""
+    return played.home / "databricks" / urllib.parse.urlsplit(PROD).netloc
+
+
 def in_prod(played: play.Rehearsal) -> list[str]:
     """What there is in the production workspace: files and resources."""
-    root = played.home / "databricks" / urllib.parse.urlsplit(PROD).netloc
-    return sorted(path.name for path in root.rglob("*") if path.is_file())
+    return sorted(path.name for path in workspace(played).rglob("*") if path.is_file())
+
+
+def job_in_prod(played: play.Rehearsal) -> dict[str, Any]:
+    """The settings of the sample job in production's workspace."""
+    (job,) = json.loads((workspace(played) / "resources.json").read_text())["jobs"].values()
+    return job
+
+
+def by_hand(played: play.Rehearsal) -> None:
+    """Somebody changes the job in production's workspace."""
+    file = workspace(played) / "resources.json"
+    resources = json.loads(file.read_text())
+    (job,) = resources["jobs"].values()
+    job["max_concurrent_runs"] = 7
+    file.write_text(json.dumps(resources))
 
 
 def said(execution: Execution, stage: str) -> str:

@@ -7,7 +7,8 @@ import pytest
 
 from rehearsal import play
 from rehearsal.aws import iam
-from rehearsal.aws.account import transform
+from rehearsal.aws.errors import Unsupported
+from rehearsal.aws.events import transform
 
 BUCKET = "arn:aws:s3:::bucket"
 
@@ -68,7 +69,7 @@ def test_iam_decides_on_conditions(condition: dict, context: dict, holds: bool) 
 
 def test_iam_says_what_it_does_not_know() -> None:
     statement = allow(Condition={"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}})
-    with pytest.raises(NotImplementedError, match="IpAddress"):
+    with pytest.raises(Unsupported, match="IpAddress"):
         iam.allows([statement], "s3:GetObject", f"{BUCKET}/x", {"aws:SourceIp": "10.0.0.1"})
 
 
@@ -83,8 +84,8 @@ def test_iam_says_what_it_does_not_know() -> None:
 def test_an_input_transformer_makes_json(template: str, made: object) -> None:
     paths = {"commit": "$.detail.commitId", "n": "$.detail.n"}
     event = {"detail": {"commitId": "abc", "n": "7"}}
-    told = {"InputPathsMap": paths, "InputTemplate": template}
-    assert transform(told, event) == made
+    transformer = {"InputPathsMap": paths, "InputTemplate": template}
+    assert transform(transformer, event) == made
 
 
 # ---- A buildspec's phases ------------------------------------------------------------------------
@@ -99,9 +100,8 @@ def build(default: Path, tmp_path: Path):
         shutil.copytree(default, root, ignore=shutil.ignore_patterns(".git", ".venv"))
         (root / "cicd/buildspecs/qa.yml").write_text(spec)
         with play.opened(root, quick=True, engine=False, operator=False) as played:
-            execution = played.push()
+            played.push()
             build = played.codebuild.builds[0]
-            build.execution = execution
             lines = build.log.read_text().splitlines()
         return build, [line for line in lines if line.startswith("say:")]
 
@@ -211,6 +211,6 @@ def test_a_buildspec_that_cannot_be_read(default: Path) -> None:
             (played.repository / "cicd/buildspecs/qa.yml").write_text(spec)
             played.push()
         builds = played.codebuild.builds
-    assert [phases(one) for one in builds] == [{"DOWNLOAD_SOURCE": "FAILED"}] * 3
-    for one, said in zip(builds, UNREADABLE.values(), strict=True):
-        assert said in one.failure
+    assert [phases(build) for build in builds] == [{"DOWNLOAD_SOURCE": "FAILED"}] * 3
+    for build, message in zip(builds, UNREADABLE.values(), strict=True):
+        assert message in build.failure
