@@ -33,11 +33,17 @@ def edit(root: Path, file: str, old: str, new: str) -> None:
     (root / file).write_text(text.replace(old, new))
 
 
+def line_with(root: Path, file: str, text: str) -> str:
+    """The one line of a file that has a text."""
+    lines = (root / file).read_text().splitlines(keepends=True)
+    (line,) = (line for line in lines if text in line)
+    return line
+
+
 QA_SPEC = "cicd/buildspecs/qa.yml"
 PRODUCTION_SPEC = "cicd/buildspecs/production.yml"
 JOB = "resources/my_data_project.job.yml"
-RUN_QA = '      - databricks bundle run -t qa "$JOB"\n'
-RUN = '      - databricks bundle run -t prod "$JOB"\n'
+RUN_QA, NUTTER, RUN_PROD = "bundle run -t qa", "run_nutter.sh qa", "bundle run -t prod"
 UV = '      - pip install --quiet "uv==$UV_VERSION"\n'
 
 
@@ -70,9 +76,8 @@ def repository(default: Path, wheel: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def deploying(repository: Path) -> Path:
     """The same, with builds that deploy only: no job runs in qa or prod, nor nutter."""
-    edit(repository, QA_SPEC, RUN_QA, "")
-    edit(repository, QA_SPEC, "      - bash cicd/steps/run_nutter.sh qa\n", "")
-    edit(repository, PRODUCTION_SPEC, RUN, "")
+    for file, command in ((QA_SPEC, RUN_QA), (QA_SPEC, NUTTER), (PRODUCTION_SPEC, RUN_PROD)):
+        edit(repository, file, line_with(repository, file, command), "")
     return repository
 
 

@@ -24,12 +24,13 @@ from rehearsing import (
     PRODUCTION_SPEC,
     QA,
     QA_SPEC,
-    RUN,
+    RUN_PROD,
     UV,
     decide,
     edit,
     fail,
     in_prod,
+    line_with,
     put,
     said,
     slim,
@@ -363,9 +364,10 @@ def test_a_deployment_that_fails_half_way_is_seen(deploying: Path, rehearsal) ->
         assert "bundle run" not in text.partition("Running command databricks bundle deploy")[2]
 
 
-def test_a_job_that_fails_in_production_is_seen(deploying: Path, rehearsal) -> None:
+def test_a_job_that_fails_in_production_is_seen(default: Path, deploying: Path, rehearsal) -> None:
     text = (deploying / PRODUCTION_SPEC).read_text()
-    (deploying / PRODUCTION_SPEC).write_text(text + RUN)
+    run = line_with(default, PRODUCTION_SPEC, RUN_PROD)
+    (deploying / PRODUCTION_SPEC).write_text(text + run)
 
     with rehearsal(deploying) as played:
         fail(played, "run")
