@@ -12,6 +12,8 @@ from unittest import mock
 import yaml
 from cloud_radar.cf.unit import Template
 
+from rehearsal.aws.errors import AwsError
+
 ACCOUNT = "123456789012"
 Properties = dict[str, Any]
 
@@ -37,6 +39,8 @@ IDS: dict[str, tuple[str, str, dict[str, str]]] = {
         },
     ),
 }
+# What the services call a resource that is not there.
+NOT_FOUND = {"S3::Bucket": "NoSuchBucket", "SNS::Topic": "NotFound"}
 
 
 class Loader(yaml.CSafeLoader):
@@ -146,11 +150,12 @@ class Stack:
         return properties
 
     def logical(self, kind: str, name: str) -> str:
-        """The logical ID of a resource by its name or ARN. Raises KeyError."""
+        """The logical ID of a resource by its name or ARN. Raises AwsError."""
         for logical in self.of_type(kind):
             if name in self.identities[logical].names():
                 return logical
-        raise KeyError(f"the stack has no {kind} {name}")
+        code = NOT_FOUND.get(kind, "ResourceNotFoundException")
+        raise AwsError(code, f"the stack has no {kind} {name}", 404)
 
     def ref(self, logical: str) -> str:
         """What !Ref gives for a resource."""
