@@ -21,6 +21,7 @@ from rehearsing import (
     edit,
     fail,
     job_in_prod,
+    line_with,
     said,
     workspace,
 )
@@ -289,14 +290,14 @@ def test_half_a_deployment_says_which_half(deploying: Path, rehearsal) -> None:
 
 
 def test_a_wheel_that_is_missing_after_the_deployment_is_seen(deploying: Path, rehearsal) -> None:
-    edit(
-        deploying,
-        "cicd/steps/deploy.py",
-        "        prove(plan)\n",
-        "        import shutil\n\n"
-        "        [shutil.rmtree(one) for one in Path(os.environ['GONE']).rglob('.internal')]\n"
-        "        prove(plan)\n",
+    proof = line_with(deploying, "cicd/steps/deploy.py", " prove(plan)\n")
+    indent = proof.partition("prove")[0]
+    lines = (
+        "import shutil",
+        "[shutil.rmtree(folder) for folder in Path(os.environ['GONE']).rglob('.internal')]",
     )
+    loses = "".join(f"{indent}{line}\n" for line in lines)
+    edit(deploying, "cicd/steps/deploy.py", proof, f"{loses}{proof}")
 
     with rehearsal(deploying) as played:
         played.codebuild.settings.overrides |= {"GONE": str(workspace(played))}
