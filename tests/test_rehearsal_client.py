@@ -26,6 +26,7 @@ import pytest
 from rehearsal import play
 from rehearsal.databricks import client as databricks
 from rehearsal.databricks import workspace
+from rehearsal.databricks.client import run_command
 from rehearsal.databricks.workspace import Identity
 from rehearsal.machine import warm
 from test_bundle import find_client
@@ -104,10 +105,8 @@ def home(tmp_path, monkeypatch):
         monkeypatch.delenv(name)
     monkeypatch.setenv("DATABRICKS_HOST", HOST)
     monkeypatch.setenv("DATABRICKS_TOKEN", TOKEN)
-    module = type(sys)("rehearsal.databricks.spark")
-    module.Compute = Compute
+    monkeypatch.setattr(run_command, "Compute", Compute)
     Compute.calls = []
-    monkeypatch.setitem(sys.modules, "rehearsal.databricks.spark", module)
     found = tmp_path / "databricks"
     workspace.declare(found, {HOST: [Identity(USER, token=TOKEN)]})
     return found

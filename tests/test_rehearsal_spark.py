@@ -16,8 +16,8 @@ from types import SimpleNamespace
 import pytest
 
 from conftest import need_java
-from rehearsal.databricks import spark
-from rehearsal.databricks.spark import Compute, Outcome
+from rehearsal.databricks import compute, spark
+from rehearsal.databricks.compute import Compute, Outcome
 from rehearsal.machine import warm
 
 BUNDLE = "/Workspace/Users/qa@example.com/.bundle/data/qa/files"
@@ -287,7 +287,7 @@ def test_how_a_notebook_ends(workspace):
 @once
 def test_a_task_that_hangs(workspace, monkeypatch):
     workspace.says("")  # waits for the engine, which has a limit of its own
-    monkeypatch.setattr(spark, "TASK_LIMIT", 1)
+    monkeypatch.setattr(compute, "TASK_LIMIT", 1)
     outcome = workspace.run("import time; time.sleep(60)")
 
     assert not outcome.ok
@@ -479,7 +479,7 @@ def test_libraries_that_cannot_be_installed(workspace):
 def serving(tmp_path, monkeypatch):
     """A function that starts the engine with a shell command in the place of Spark's server."""
     monkeypatch.setattr(spark, "prepare", lambda engine: Path(sys.executable))
-    monkeypatch.setattr(spark, "_run", lambda *_: Outcome(True, "", ""))
+    monkeypatch.setattr(spark, "run_task", lambda *_: Outcome(True, "", ""))
     started = SimpleNamespace()
 
     def serve(home, *_):
@@ -607,7 +607,7 @@ def test_a_call_that_takes_too_long_ends_with_what_it_started(warmed, tmp_path):
 
 def test_a_call_ends_with_its_caller(warmed, tmp_path):
     arguments = f"{str(warmed)!r}, ['wait', 'pids'], {str(tmp_path)!r}, {{}}"
-    caller = f"from rehearsal import warm; warm.call({arguments})"
+    caller = f"from rehearsal.machine import warm; warm.call({arguments})"
     env = os.environ | {"PYTHONPATH": str(Path(spark.__file__).parents[2])}
     command, deadline = [sys.executable, "-c", caller], time.monotonic() + 20
     pids = tmp_path / "pids"
@@ -625,7 +625,7 @@ def test_the_server_of_calls_ends_with_a_killed_rehearsal(tmp_path):
         import os, sys
         sys.path.insert(0, {root!r})
         from rehearsal.machine import warm
-        with warm.serving(sys.executable, {str(address)!r}, "rehearsal.databricks.task"):
+        with warm.serving(sys.executable, {str(address)!r}, "rehearsal.databricks.task.program"):
             os.system("pgrep -P " + str(os.getpid()) + " -f warm.py")
             os.kill(os.getpid(), 9)
         """
