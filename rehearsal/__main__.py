@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rehearsal.aws.codepipeline.model import Action, Answer, Execution, Stage
-from rehearsal.aws.errors import Unsupported
+from rehearsal.aws.errors import AwsError, Unsupported
 from rehearsal.databricks import spark
 from rehearsal.play import Rehearsal, Unplayable, opened
 from rehearsal.screen import Screen, review
@@ -51,6 +51,9 @@ def main() -> int:
         console.print(f"[red]{error}[/]")
     except Unsupported as error:
         console.print(f"[red]The rehearsal does not play this:[/] {error}")
+    except AwsError as error:
+        console.print(f"[red]AWS would refuse this:[/] {error}")
+        return 1
     return 2
 
 

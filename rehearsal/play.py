@@ -29,6 +29,7 @@ from rehearsal.machine import warm
 from rehearsal.machine.network import Network, json_answer
 from rehearsal.machine.packages import cache_variables
 from rehearsal.machine.releases import releases, releases_host
+from rehearsal.machine.servers import server
 from rehearsal.machine.working_copy import WorkingCopy, copy_repository
 
 ROOT = Path(__file__).parent.parent
@@ -200,10 +201,8 @@ def start_clients(home: Path, running: contextlib.ExitStack) -> None:
     """Starts the servers that run the Databricks client and `aws` (see warm.py)."""
     databricks = (home / "client.socket", "rehearsal.databricks.client", str(home / "databricks"))
     running.enter_context(warm.serving(sys.executable, *databricks))
-    aws = (home / "aws.socket", "rehearsal.machine.awscli")
-    running.enter_context(warm.serving(sys.executable, *aws))
     program = home / "aws"
-    program.write_text(warm_client(home / "aws.socket"), encoding="utf-8")
+    program.write_text(warm_client(server("rehearsal.machine.awscli")), encoding="utf-8")
     program.chmod(0o755)
 
 

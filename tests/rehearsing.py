@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,10 +33,17 @@ def edit(root: Path, file: str, old: str, new: str) -> None:
     (root / file).write_text(text.replace(old, new))
 
 
+def line_with(root: Path, file: str, text: str) -> str:
+    """The one line of a file that has a text."""
+    lines = (root / file).read_text().splitlines(keepends=True)
+    (line,) = (line for line in lines if text in line)
+    return line
+
+
 QA_SPEC = "cicd/buildspecs/qa.yml"
 PRODUCTION_SPEC = "cicd/buildspecs/production.yml"
-RUN_QA = '      - databricks bundle run -t qa "$JOB"\n'
-RUN = '      - databricks bundle run -t prod "$JOB"\n'
+JOB = "resources/my_data_project.job.yml"
+RUN_QA, NUTTER, RUN_PROD = "bundle run -t qa", "run_nutter.sh qa", "bundle run -t prod"
 UV = '      - pip install --quiet "uv==$UV_VERSION"\n'
 
 
@@ -68,9 +76,8 @@ def repository(default: Path, wheel: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def deploying(repository: Path) -> Path:
     """The same, with builds that deploy only: no job runs in qa or prod, nor nutter."""
-    edit(repository, QA_SPEC, RUN_QA, "")
-    edit(repository, QA_SPEC, "      - bash cicd/steps/run_nutter.sh qa\n", "")
-    edit(repository, PRODUCTION_SPEC, RUN, "")
+    for file, command in ((QA_SPEC, RUN_QA), (QA_SPEC, NUTTER), (PRODUCTION_SPEC, RUN_PROD)):
+        edit(repository, file, line_with(repository, file, command), "")
     return repository
 
 
@@ -104,8 +111,8 @@ def runs_a_job(buildspec: Path) -> bool:
     return "bundle run" in text or "run_nutter" in text
 
 
-def decide(played: play.Rehearsal, answer: Answer) -> None:
-    """Answers every approval of a rehearsal alike."""
+def decide(played: play.Rehearsal, answer: Answer | None) -> None:
+    """Answers every approval of a rehearsal alike; None leaves them to the API."""
     played.pipeline.approvals.decide = lambda execution, action: answer
 
 
@@ -168,10 +175,29 @@ def texts(played: play.Rehearsal, terminal: str) -> Iterator[tuple[str, bytes]]:
             yield "cloudwatch", event["message"].encode()
 
 
+def workspace(played: play.Rehearsal) -> Path:
+    """The folder that stands for production's workspace."""
+    return played.home / "databricks" / urllib.parse.urlsplit(PROD).netloc
+
+
 def in_prod(played: play.Rehearsal) -> list[str]:
     """What there is in the production workspace: files and resources."""
-    root = played.home / "databricks" / urllib.parse.urlsplit(PROD).netloc
-    return sorted(path.name for path in root.rglob("*") if path.is_file())
+    return sorted(path.name for path in workspace(played).rglob("*") if path.is_file())
+
+
+def job_in_prod(played: play.Rehearsal) -> dict[str, Any]:
+    """The settings of the sample job in production's workspace."""
+    (job,) = json.loads((workspace(played) / "resources.json").read_text())["jobs"].values()
+    return job
+
+
+def by_hand(played: play.Rehearsal) -> None:
+    """Somebody changes the job in production's workspace."""
+    file = workspace(played) / "resources.json"
+    resources = json.loads(file.read_text())
+    (job,) = resources["jobs"].values()
+    job["max_concurrent_runs"] = 7
+    file.write_text(json.dumps(resources))
 
 
 def said(execution: Execution, stage: str) -> str:

@@ -1,6 +1,7 @@
 """The stack: its template as CloudFormation would resolve it, and what each resource is called."""
 
 import contextlib
+import functools
 import io
 import secrets
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from unittest import mock
 
 import yaml
 from cloud_radar.cf.unit import Template
+
+from rehearsal.aws.errors import AwsError
 
 ACCOUNT = "123456789012"
 Properties = dict[str, Any]
@@ -36,6 +39,8 @@ IDS: dict[str, tuple[str, str, dict[str, str]]] = {
         },
     ),
 }
+# What the services call a resource that is not there.
+NOT_FOUND = {"S3::Bucket": "NoSuchBucket", "SNS::Topic": "NotFound"}
 
 
 class Loader(yaml.CSafeLoader):
@@ -97,11 +102,14 @@ class Stack:
 
     def resolve(self) -> None:
         """Sets `template`: every intrinsic function resolved by cloud-radar."""
-        with contextlib.redirect_stdout(io.StringIO()):
+        # cloud-radar uses the slow half of PyYAML: the fast one takes a tenth of the time.
+        dump = functools.partial(yaml.dump, Dumper=yaml.CDumper)
+        with (
+            mock.patch.multiple(yaml, FullLoader=yaml.CFullLoader, dump=dump),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
             template = Template(self.source)
-        template.AccountId, template.StackName, template.StackId = ACCOUNT, self.name, self.id
-        # cloud-radar loads with the slow loader of PyYAML: the fast one takes a tenth of the time.
-        with mock.patch.object(yaml, "FullLoader", yaml.CFullLoader):
+            template.AccountId, template.StackName, template.StackId = ACCOUNT, self.name, self.id
             resolved = template.render(self.parameters, region=self.region)
         self.template = without_no_value(resolved)
 
@@ -142,11 +150,12 @@ class Stack:
         return properties
 
     def logical(self, kind: str, name: str) -> str:
-        """The logical ID of a resource by its name or ARN. Raises KeyError."""
+        """The logical ID of a resource by its name or ARN. Raises AwsError."""
         for logical in self.of_type(kind):
             if name in self.identities[logical].names():
                 return logical
-        raise KeyError(f"the stack has no {kind} {name}")
+        code = NOT_FOUND.get(kind, "ResourceNotFoundException")
+        raise AwsError(code, f"the stack has no {kind} {name}", 404)
 
     def ref(self, logical: str) -> str:
         """What !Ref gives for a resource."""

@@ -77,10 +77,7 @@ class CodeBuild:
 
     def project(self, name: str) -> str:
         """A project's logical ID by its name or ARN. Raises AwsError."""
-        try:
-            return self.account.stack.logical("CodeBuild::Project", name)
-        except KeyError as error:
-            raise AwsError("ResourceNotFoundException", error.args[0]) from None
+        return self.account.stack.logical("CodeBuild::Project", name)
 
     def announce_end(self, context: Context) -> None:
         """Puts the event of a build's end on the bus.
