@@ -8,7 +8,7 @@ from conftest import ROOT, TEMPLATE
 
 # What only some answers to `auth` render.
 ONLY_FOR = {
-    "ops/put_secret.py": {"pat", "oauth-m2m"},
+    "ops/secrets.py": {"pat", "oauth-m2m"},
     "cicd/steps/mint_token.sh": {"aws-iam"},
 }
 # A file x.py may have versions for the other ways to sign in; one is rendered, as x.py.
