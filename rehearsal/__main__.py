@@ -8,10 +8,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rehearsal.aws.codepipeline import Action, Answer, Execution
+from rehearsal.aws.codepipeline.model import Action, Answer, Execution, Stage
+from rehearsal.aws.errors import AwsError, Unsupported
 from rehearsal.databricks import spark
 from rehearsal.play import Rehearsal, Unplayable, opened
-from rehearsal.screen import Screen, review, summary
+from rehearsal.screen import Screen, review
+from rehearsal.summary import summary
+
+LAST_LINES = 15  # of the log of a build that failed
 
 
 def options() -> argparse.Namespace:
@@ -19,81 +23,107 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m rehearsal", description=__doc__)
     parser.add_argument("path", type=Path, help="the rendered repository")
     answer = parser.add_mutually_exclusive_group()
-    answer.add_argument("--approve", action="store_true", help="approve what waits")
-    answer.add_argument("--reject", metavar="REASON", help="reject what waits")
-    parser.add_argument("--quick", action="store_true", help="DuckDB in place of Spark")
-    parser.add_argument("--keep", action="store_true", help="leave everything for a look")
-    parser.add_argument("--region", default="us-east-1")
+    answer.add_argument("--approve", action="store_true", help="approve the release")
+    answer.add_argument("--reject", metavar="REASON", help="reject the release")
+    parser.add_argument("--quick", action="store_true", help="use DuckDB in place of Spark")
+    parser.add_argument("--keep", action="store_true", help="keep all files of the rehearsal")
+    parser.add_argument("--region", default="us-east-1", help="the AWS region to play")
     return parser.parse_args()
 
 
 def main() -> int:
-    """Plays and shows it; 0 only if production has what was approved."""
-    given, console, started = options(), Console(highlight=False), time.monotonic()
-    screen = Screen(console)
-    if not given.quick and spark.java_version() < spark.JAVA:
+    """Plays and shows a rehearsal; 0 only if production has what was approved."""
+    chosen, console, started = options(), Console(highlight=False), time.monotonic()
+    if not chosen.quick and spark.java_version() < spark.JAVA:
         if os.environ.get("CI"):
             console.print(f"[red]Java {spark.JAVA} or newer is needed[/]; or say --quick")
             return 2
         console.print(
-            f"[yellow]No Java {spark.JAVA} here:[/] notebooks, pipeline and wheel run on DuckDB in"
-            " place of Spark, as with --quick, and unit tests that need Spark are skipped."
+            f"[yellow]Java {spark.JAVA} is not installed:[/] notebooks, pipeline and wheel run on"
+            " DuckDB in place of Spark, as with --quick. Unit tests that need Spark are skipped."
         )
-        given.quick = True
-
-    def decide(execution: Execution, action: Action) -> Answer:
-        screen.stop()
-        console.print(review(screen.played, execution, action))
-        if given.approve:
-            answer = ("Approved", "approved with --approve")
-        elif given.reject:
-            answer = ("Rejected", given.reject)
-        else:
-            yes = console.input("Approve it? \\[y/N] ").strip().lower() in ("y", "yes")
-            answer = (
-                ("Approved", "approved at the terminal") if yes else ("Rejected", "not approved")
-            )
-        screen.start()
-        return answer
-
+        chosen.quick = True
+    settings = {"region": chosen.region, "quick": chosen.quick, "keep": chosen.keep}
     try:
-        how = {"region": given.region, "quick": given.quick, "keep": given.keep}
-        with opened(given.path, **how, say=console.print) as played:
-            return play(played, screen, console, decide, started, given.keep)
+        with opened(chosen.path, say=console.print, **settings) as played:
+            return Player(played, console, chosen).play(started)
     except Unplayable as error:
         console.print(f"[red]{error}[/]")
-        return 2
-
-
-def play(played: Rehearsal, screen: Screen, console: Console, decide, started, keep) -> int:
-    """Secrets, push, pipeline, summary."""
-    played.pipeline.decide = decide
-    played.put_secrets()
-    played.seconds["secrets"] = time.monotonic() - started - played.seconds["set-up"]
-    screen.follow(played)
-    screen.start()
-    try:
-        execution = played.push()
-    finally:
-        screen.stop()
-    if execution is None:
-        console.print(f"[red]A push to {played.branch} started nothing: no rule matches it.[/]")
+    except Unsupported as error:
+        console.print(f"[red]The rehearsal does not play this:[/] {error}")
+    except AwsError as error:
+        console.print(f"[red]AWS would refuse this:[/] {error}")
         return 1
-    console.print(summary(played, started))
-    if keep:
-        console.print(f"Kept: {played.home}")
-    if execution.status == "Succeeded":
-        console.print(f"[green]Production has commit {execution.commit[:8]}, as approved.[/]")
-        return 0
-    stopped = execution.stopped_in
-    where = stopped.name if stopped else execution.status
-    console.print(f"[red]Stopped in {where}.[/] Production is as it was before that stage.")
-    for action in stopped.actions if stopped else ():
-        if action.build:
-            console.print("\n".join(action.build.log.read_text().splitlines()[-15:]), markup=False)
-        else:
-            console.print(action.message, markup=False)
-    return 1
+    return 2
+
+
+class Player:
+    """Plays one rehearsal at a terminal."""
+
+    def __init__(self, played: Rehearsal, console: Console, chosen: argparse.Namespace) -> None:
+        self.played, self.console, self.chosen = played, console, chosen
+        self.screen = Screen(console, played)
+        played.pipeline.approvals.decide = self.decide
+
+    def play(self, started: float) -> int:
+        """Secrets, push, pipeline, summary; returns the exit code."""
+        played = self.played
+        played.put_secrets()
+        played.seconds["secrets"] = time.monotonic() - started - played.seconds["set-up"]
+        self.screen.start()
+        try:
+            execution = played.push()
+        finally:
+            self.screen.stop()
+        if execution is None:
+            message = f"A push to {played.branch} started nothing: no rule matches it."
+            self.console.print(f"[red]{message}[/]")
+            return 1
+        self.console.print(summary(played, started))
+        if self.chosen.keep:
+            self.console.print(f"Kept: {played.home}")
+        return self.conclude(execution)
+
+    def decide(self, execution: Execution, action: Action) -> Answer:
+        """Shows an approval and answers it."""
+        self.screen.stop()
+        self.console.print(review(self.played, execution, action))
+        answer = self.answer()
+        self.screen.start()
+        return answer
+
+    def answer(self) -> Answer:
+        """The answer that the command line gives, or the person at the terminal."""
+        if self.chosen.approve:
+            return Answer("Approved", "approved with --approve")
+        if self.chosen.reject:
+            return Answer("Rejected", self.chosen.reject)
+        reply = self.console.input("Approve it? \\[y/N] ").strip().lower()
+        if reply in ("y", "yes"):
+            return Answer("Approved", "approved at the terminal")
+        return Answer("Rejected", "not approved")
+
+    def conclude(self, execution: Execution) -> int:
+        """Says what production has now; returns the exit code."""
+        if execution.status == "Succeeded":
+            commit = execution.commit[:8]
+            self.console.print(f"[green]Production has commit {commit}, as approved.[/]")
+            return 0
+        stage = execution.stopped_in
+        where = stage.name if stage else execution.status
+        self.console.print(f"[red]Stopped in {where}.[/] No later stage has run.")
+        if stage:
+            self.show_failure(stage)
+        return 1
+
+    def show_failure(self, stage: Stage) -> None:
+        """Shows the end of each build's log, and the message of each other action."""
+        for action in stage.actions:
+            text = action.message
+            if action.build:
+                log = action.build.log.read_text(encoding="utf-8")
+                text = "\n".join(log.splitlines()[-LAST_LINES:])
+            self.console.print(text, markup=False)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,25 @@
 """Renderings for the tests: each variant is baked once for all workers, and only read."""
 
+import contextlib
+import functools
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
+from cookiecutter.environment import StrictEnvironment
+from cookiecutter.main import cookiecutter
 from filelock import FileLock
 from pytest_cookies.plugin import Cookies, Result
 
-from rehearsing import deploying, rehearse, repository, wheel  # noqa: F401  fixtures for all
+from rehearsing import deploying, rehearsal, repository, wheel  # noqa: F401  fixtures for all
 
 ROOT = Path(__file__).parent.parent
+TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
 VARIANTS = {
     path.stem: json.loads(path.read_text(encoding="utf-8"))
     for path in sorted((ROOT / "tests/variants").glob("*.json"))
@@ -24,6 +31,10 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 # pyspark's wheel, which `make` builds where there is Java: no test builds it again.
 WHEELS = Path(sys.prefix, "wheels")
 os.environ |= {"UV_FIND_LINKS": str(WHEELS)} if WHEELS.is_dir() else {}
+
+
+# The rendered repository's own check.
+CHECK = [sys.executable, "-B", "ops/check.py"]
 
 
 def need_java() -> None:
@@ -44,6 +55,34 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("rendered", marked, indirect=True)
 
 
+@functools.cache
+def _hook_template(name: str) -> Any:
+    source = (ROOT / f"hooks/{name}.py").read_text(encoding="utf-8")
+    return StrictEnvironment(context={"cookiecutter": {}}).from_string(source)
+
+
+def load_hook(name: str, context: dict[str, Any]) -> ModuleType:
+    """A hook as a module, rendered as cookiecutter renders it; its main() does not run."""
+    module = ModuleType(name)
+    exec(_hook_template(name).render(cookiecutter=context), module.__dict__)
+    return module
+
+
+@contextlib.contextmanager
+def _printing_to(path: Path) -> Iterator[None]:
+    """What this process and its children print goes to a file."""
+    sys.stdout.flush()
+    before = os.dup(1)
+    with path.open("w") as file:
+        os.dup2(file.fileno(), 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(before, 1)
+        os.close(before)
+
+
 @pytest.fixture(scope="session")
 def rendering(tmp_path_factory, _cookiecutter_config_file) -> Callable[[str], Path]:
     """A function from a variant's name to its rendering. Copy it before you change it."""
@@ -53,16 +92,23 @@ def rendering(tmp_path_factory, _cookiecutter_config_file) -> Callable[[str], Pa
     def get(name: str) -> Path:
         folder = shared / name
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")):
+        with FileLock(f"{folder}.lock"):
             if not (made := list(folder.iterdir())):
                 baker = Cookies(str(ROOT), lambda out: folder, _cookiecutter_config_file)
-                result = baker.bake(extra_context=VARIANTS[name])
+                with _printing_to(Path(f"{folder}.printed")):
+                    result = baker.bake(extra_context=VARIANTS[name])
                 assert result.exit_code == 0, result.exception
                 made = [result.project_path]
         (path,) = made
         return path
 
     return get
+
+
+@pytest.fixture(scope="session")
+def printed(rendering) -> Callable[[str], str]:
+    """A function from a variant's name to what the hooks printed when it was rendered."""
+    return lambda name: Path(f"{rendering(name).parent}.printed").read_text()
 
 
 @pytest.fixture
@@ -81,11 +127,29 @@ def default(rendering) -> Path:
 def bake(tmp_path: Path, _cookiecutter_config_file) -> Callable[..., Result]:
     """A function that bakes answers into `tmp_path / "out"`, from the template or a copy of it."""
 
-    def run(template: Path = ROOT, **answers: str) -> Result:
+    def run(template: Path = ROOT, **answers: Any) -> Result:
         def out(*_: object) -> Path:
             (tmp_path / "out").mkdir(exist_ok=True)
             return tmp_path / "out"
 
         return Cookies(str(template), out, _cookiecutter_config_file).bake(extra_context=answers)
+
+    return run
+
+
+@pytest.fixture
+def render(tmp_path: Path, _cookiecutter_config_file) -> Callable[..., Path]:
+    """A function: renders answers without the hooks, so nothing is checked or pruned."""
+
+    def run(**answers: str) -> Path:
+        root = cookiecutter(
+            str(ROOT),
+            no_input=True,
+            extra_context=answers,
+            output_dir=str(tmp_path / "plain"),
+            config_file=str(_cookiecutter_config_file),
+            accept_hooks=False,
+        )
+        return Path(root)
 
     return run

@@ -1,9 +1,11 @@
 """Runs the rendered operator's commands, in this process, on an AWS that is made up here.
 
 What a command asks and what it is answered both go through botocore's models of the services, so
-neither can have a field that AWS does not have. moto has no executions and runs no builds.
+neither can have a field that AWS does not have. An operation that nobody answers here is moto's,
+where a test wants that: moto has no executions and runs no builds.
 """
 
+import contextlib
 import functools
 import io
 import itertools
@@ -20,17 +22,24 @@ import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.validate import validate_parameters
+from moto import mock_aws
 
 SLUG = "my-data-project"
+ACCOUNT = "123456789012"
 PIPELINE = "pipeline-1"
 BUCKET = "artifacts-1"
 NOW = datetime(datetime.now(UTC).year, 11, 24, 14, 0, tzinfo=UTC)
-ADA = "arn:aws:sts::123456789012:assumed-role/Reviewer/ada@example.com"
-GRACE = "arn:aws:iam::123456789012:user/grace"
+ADA = f"arn:aws:sts::{ACCOUNT}:assumed-role/Reviewer/ada@example.com"
+GRACE = f"arn:aws:iam::{ACCOUNT}:user/grace"
 PROJECTS = {f"{name}Build": f"{SLUG}-{name.lower()}" for name in ("Qa", "Plan", "Prod", "Drift")}
 PROJECTS["PullRequestBuild"] = f"{SLUG}-pull-request"
-SERVICES = "cloudformation codebuild codepipeline events logs s3 secretsmanager".split()
-COMMON = ("403", "404", "AccessDeniedException", "ValidationError")  # of no service's model
+SERVICES = """
+    cloudformation codebuild codecommit codepipeline events iam logs s3 secretsmanager sts
+""".split()
+# Refusals that are in no service's model.
+COMMON = """
+    403 404 AccessDenied AccessDeniedException ExpiredToken FeatureDisabled ValidationError
+""".split()
 
 Shape = dict[str, Any]
 
@@ -48,24 +57,27 @@ class Aws:
     def __init__(self) -> None:
         self.answers: dict[str, Callable[[Shape], Shape | Refusal]] = {}
         self.calls: list[tuple[str, Shape]] = []
+        self.has_moto = False  # which answers all other operations
 
     def called(self, operation: str) -> list[Shape]:
         """What an operation was called with, each time."""
-        return [given for name, given in self.calls if name == operation]
+        return [request for name, request in self.calls if name == operation]
 
-    def answer(self, model: Any, context: Shape, **_: Any) -> tuple[AWSResponse, Shape]:
-        """Takes the place of the network."""
-        self.calls.append((model.name, context["given"]))
-        told = self.answers[model.name](context["given"])
-        status = 400 if isinstance(told, Refusal) else 200
+    def answer(self, model: Any, context: Shape, **_: Any) -> tuple[AWSResponse, Shape] | None:
+        """Takes the place of the network, or leaves that to moto."""
+        self.calls.append((model.name, context["request"]))
+        if self.has_moto and model.name not in self.answers:
+            return None
+        answer = self.answers[model.name](context["request"])
+        status = 400 if isinstance(answer, Refusal) else 200
         response = AWSResponse("https://aws.example", status, {}, None)
-        about = {"ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": {}}}
-        if isinstance(told, Refusal):
-            assert told.code in (*COMMON, *model.service_model.shape_names)
-            return response, about | {"Error": {"Code": told.code, "Message": told.message}}
+        metadata = {"ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": {}}}
+        if isinstance(answer, Refusal):
+            assert answer.code in (*COMMON, *model.service_model.shape_names)
+            return response, metadata | {"Error": {"Code": answer.code, "Message": answer.message}}
         if model.output_shape:
-            validate_parameters(told, model.output_shape)
-        return response, told | about
+            validate_parameters(answer, model.output_shape)
+        return response, answer | metadata
 
 
 @functools.cache
@@ -107,7 +119,7 @@ class Cloud(Aws):
         """An execution that is newer than all before it, and has passed QA; or a rollback."""
         at = NOW + timedelta(hours=len(self.executions))
         revision = {"revisionId": commit, "revisionSummary": f"Change {commit[:4]}\n\nBecause."}
-        told = {
+        summary = {
             "pipelineExecutionId": execution,
             "status": "Succeeded",
             "startTime": at,
@@ -116,14 +128,14 @@ class Cloud(Aws):
             "sourceRevisions": [{"actionName": "Source", **revision}],
             "trigger": {"triggerType": "CloudWatchEvent", "triggerDetail": "rule/push"},
         }
-        if back_to:  # what AWS tells of its revisions nothing says
-            told |= {
+        if back_to:  # nothing documents what AWS says of its revisions
+            summary |= {
                 "executionType": "ROLLBACK",
                 "sourceRevisions": [],
                 "rollbackMetadata": {"rollbackTargetPipelineExecutionId": back_to},
                 "trigger": {"triggerType": "ManualRollback", "triggerDetail": GRACE},
             }
-        self.executions.insert(0, told)
+        self.executions.insert(0, summary)
         if not back_to:
             self.action(execution, "QA", "DeployAndTest", at=at)
         return at
@@ -168,7 +180,7 @@ class Cloud(Aws):
         self.actions.insert(0, record)
         return record
 
-    def approval(self, plan: str, loses: bool = False) -> None:
+    def approval(self, plan: str, loses_data: bool = False) -> None:
         """An execution that waits for its approval, and its plan's artifact."""
         execution = "eeeeeeee-1"
         self.started(execution, "0123abcd99")
@@ -180,14 +192,14 @@ class Cloud(Aws):
                 "latestExecution": {"status": "InProgress", "token": "t-1"},
             },
         ]
-        lost = "DATA WOULD BE LOST: it deletes 1." if loses else "It deletes no data."
-        told = {
-            "CustomData": f"Ada[bot] asks [/to] deploy commit 0123abcd. {lost}",
+        effect = {True: "DATA WOULD BE LOST: it deletes 1.", False: "It deletes no data."}
+        resolved = {
+            "CustomData": f"Ada[bot] asks [/to] deploy commit 0123abcd. {effect[loses_data]}",
             "ExternalEntityLink": "https://link.example/build",
         }
-        outputs = {"outputs": ("Plan",), "variables": {"DATA_LOSS": lost}}
-        self.action(execution, "Review", "Plan", **outputs)
-        self.action(execution, "Review", "Approve", status="InProgress", resolved=told)
+        variables = {"LOSES_DATA": str(loses_data).lower()}
+        self.action(execution, "Review", "Plan", outputs=("Plan",), variables=variables)
+        self.action(execution, "Review", "Approve", status="InProgress", resolved=resolved)
         body = io.BytesIO()
         with zipfile.ZipFile(body, "w") as archive:
             archive.writestr("plan.md", plan)
@@ -209,9 +221,10 @@ class Cloud(Aws):
         self.builds.insert(0, build)
         return build
 
-    def looked(self, drift: str, **more: Any) -> Shape:
+    def looked(self, status: str, sentence: str, **more: Any) -> Shape:
         """A build that has looked for drift."""
-        exported = [{"name": "DRIFT", "value": drift}]
+        values = {"DRIFT_STATUS": status, "DRIFT": sentence}
+        exported = [{"name": name, "value": value} for name, value in values.items()]
         return self.build("DriftBuild", exportedEnvironmentVariables=exported, **more)
 
     def secret(self, name: str, days: int, was_set: bool = True) -> None:
@@ -226,13 +239,13 @@ class Cloud(Aws):
 
     # ---- What AWS answers
 
-    def DescribeStacks(self, given: Shape) -> Shape:
+    def DescribeStacks(self, request: Shape) -> Shape:
         outputs = [{"OutputKey": k, "OutputValue": v} for k, v in self.outputs.items()]
-        told = [{"ParameterKey": k, "ParameterValue": v} for k, v in self.parameters.items()]
+        parameters = [{"ParameterKey": k, "ParameterValue": v} for k, v in self.parameters.items()]
         stack = {"StackName": SLUG, "StackStatus": "CREATE_COMPLETE", "CreationTime": NOW}
-        return {"Stacks": [stack | {"Outputs": outputs, "Parameters": told}]}
+        return {"Stacks": [stack | {"Outputs": outputs, "Parameters": parameters}]}
 
-    def ListStackResources(self, given: Shape) -> Shape:
+    def ListStackResources(self, request: Shape) -> Shape:
         about = {"ResourceStatus": "CREATE_COMPLETE", "LastUpdatedTimestamp": NOW}
         return {
             "StackResourceSummaries": [
@@ -241,77 +254,78 @@ class Cloud(Aws):
             ]
         }
 
-    def GetPipelineState(self, given: Shape) -> Shape:
+    def GetPipelineState(self, request: Shape) -> Shape:
         return {"pipelineName": PIPELINE, "stageStates": self.stages}
 
-    def ListPipelineExecutions(self, given: Shape) -> Shape:
-        assert given["filter"] == {"succeededInStage": {"stageName": "Production"}}
-        done = {
-            one["pipelineExecutionId"]
-            for one in self.actions
-            if (one["stageName"], one["status"]) == ("Production", "Succeeded")
+    def ListPipelineExecutions(self, request: Shape) -> Shape:
+        assert request["filter"] == {"succeededInStage": {"stageName": "Production"}}
+        deployed = {
+            action["pipelineExecutionId"]
+            for action in self.actions
+            if (action["stageName"], action["status"]) == ("Production", "Succeeded")
         }
-        found = [one for one in self.executions if one["pipelineExecutionId"] in done]
-        return {"pipelineExecutionSummaries": found}
+        summaries = [item for item in self.executions if item["pipelineExecutionId"] in deployed]
+        return {"pipelineExecutionSummaries": summaries}
 
-    def GetPipelineExecution(self, given: Shape) -> Shape | Refusal:
-        wanted = given["pipelineExecutionId"]
-        for one in self.executions:
-            if one["pipelineExecutionId"] == wanted:
+    def GetPipelineExecution(self, request: Shape) -> Shape | Refusal:
+        for summary in self.executions:
+            if summary["pipelineExecutionId"] == request["pipelineExecutionId"]:
                 own = ("startTime", "lastUpdateTime", "sourceRevisions")
+                record = {key: value for key, value in summary.items() if key not in own}
                 revisions = [
                     {key: value for key, value in revision.items() if key != "actionName"}
-                    for revision in one["sourceRevisions"]
+                    for revision in summary["sourceRevisions"]
                 ]
-                told = {key: value for key, value in one.items() if key not in own}
-                return {"pipelineExecution": told | {"artifactRevisions": revisions}}
+                return {"pipelineExecution": record | {"artifactRevisions": revisions}}
         return Refusal("PipelineExecutionNotFoundException")
 
-    def ListActionExecutions(self, given: Shape) -> Shape:
-        wanted = given.get("filter", {}).get("pipelineExecutionId")
-        found = [one for one in self.actions if wanted in (None, one["pipelineExecutionId"])]
-        return {"actionExecutionDetails": found}
+    def ListActionExecutions(self, request: Shape) -> Shape:
+        execution = request.get("filter", {}).get("pipelineExecutionId")
+        records = [
+            item for item in self.actions if execution in (None, item["pipelineExecutionId"])
+        ]
+        return {"actionExecutionDetails": records}
 
-    def PutApprovalResult(self, given: Shape) -> Shape:
+    def PutApprovalResult(self, request: Shape) -> Shape:
         return {"approvedAt": NOW}
 
-    def StartPipelineExecution(self, given: Shape) -> Shape:
+    def StartPipelineExecution(self, request: Shape) -> Shape:
         return {"pipelineExecutionId": "55555555-1"}
 
-    def RollbackStage(self, given: Shape) -> Shape:
+    def RollbackStage(self, request: Shape) -> Shape:
         return {"pipelineExecutionId": "66666666-1"}
 
-    def HeadObject(self, given: Shape) -> Shape | Refusal:
-        return {} if given["Key"] in self.objects else Refusal("404", "Not Found")
+    def HeadObject(self, request: Shape) -> Shape | Refusal:
+        return {} if request["Key"] in self.objects else Refusal("404", "Not Found")
 
-    def GetObject(self, given: Shape) -> Shape | Refusal:
-        if given["Key"] not in self.objects:
+    def GetObject(self, request: Shape) -> Shape | Refusal:
+        if request["Key"] not in self.objects:
             return Refusal("NoSuchKey", "The specified key does not exist.")
-        return {"Body": io.BytesIO(self.objects[given["Key"]])}
+        return {"Body": io.BytesIO(self.objects[request["Key"]])}
 
-    def ListBuildsForProject(self, given: Shape) -> Shape:
-        assert given["sortOrder"] == "DESCENDING"
-        name = given["projectName"]
-        ids = [one["id"] for one in self.builds if one["projectName"] == name]
+    def ListBuildsForProject(self, request: Shape) -> Shape:
+        assert request["sortOrder"] == "DESCENDING"
+        name = request["projectName"]
+        ids = [build["id"] for build in self.builds if build["projectName"] == name]
         return {"ids": ids} if ids else {}  # the model has no list of nothing
 
-    def BatchGetBuilds(self, given: Shape) -> Shape:
-        found = [one for one in self.builds if one["id"] in given["ids"]]
-        return {"builds": [dict(one) for one in found]}  # as they are now
+    def BatchGetBuilds(self, request: Shape) -> Shape:
+        # Copies, as they are now.
+        return {"builds": [dict(build) for build in self.builds if build["id"] in request["ids"]]}
 
-    def StartBuild(self, given: Shape) -> Shape:
-        (name,) = (key for key, value in PROJECTS.items() if value == given["projectName"])
+    def StartBuild(self, request: Shape) -> Shape:
+        (name,) = (key for key, value in PROJECTS.items() if value == request["projectName"])
         return {"build": dict(self.build(name, "IN_PROGRESS"))}
 
-    def GetLogEvents(self, given: Shape) -> Shape | Refusal:
+    def GetLogEvents(self, request: Shape) -> Shape | Refusal:
         if not self.log:
             return Refusal("ResourceNotFoundException")
-        start = int(given.get("nextToken", "f/0")[2:])
+        start = int(request.get("nextToken", "f/0")[2:])
         events = [{"message": f"{line}\n"} for line in self.log[start : start + 2]]
         return {"events": events, "nextForwardToken": f"f/{start + len(events)}"}
 
-    def ListSecretVersionIds(self, given: Shape) -> Shape | Refusal:
-        return self.versions.get(given["SecretId"], Refusal("ResourceNotFoundException"))
+    def ListSecretVersionIds(self, request: Shape) -> Shape | Refusal:
+        return self.versions.get(request["SecretId"], Refusal("ResourceNotFoundException"))
 
 
 class Screen(NamedTuple):
@@ -346,50 +360,68 @@ class Operator:
     """
 
     def __init__(
-        self, tools: Path, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: Any
+        self, root: Path, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: Any
     ) -> None:
-        self.tools, self.cloud, self.patch, self.capsys = tools, cloud, monkeypatch, capsys
-        self.terminal = True
+        self.root, self.cloud, self.patch, self.capsys = root, cloud, monkeypatch, capsys
+        self.terminal, self.region = True, "us-east-1"
         self.waiting: Iterator[Callable[[], None]] = iter(())
         monkeypatch.setattr(sys, "dont_write_bytecode", True)
         monkeypatch.setattr(time, "sleep", lambda _: next(self.waiting)())
-        monkeypatch.syspath_prepend(tools)
-        monkeypatch.setattr(boto3, "client", client)
-        for name, value in {"STACK": SLUG, "AWS_REGION": "us-east-1", "TZ": "UTC"}.items():
-            monkeypatch.setenv(name, value)
+        monkeypatch.syspath_prepend(root)
+        monkeypatch.setattr(boto3, "client", lambda service, **_: client(service))
+        monkeypatch.setenv("TZ", "UTC")
         time.tzset()
 
-    def run(self, command: str, *arguments: str, typed: str | None = None, **env: str) -> Screen:
-        """Runs ops/<command>.py, where nobody is at the keyboard if nothing is `typed`."""
-        for name in ("TO", "BUILD", "COUNT", "REASON"):
-            self.patch.setenv(name, env.get(name, ""))
-        self.patch.setattr(sys, "argv", [str(self.tools / f"{command}.py"), *arguments])
+    def run(self, command: str, *arguments: str, typed: str | None = None) -> Screen:
+        """Runs `python -m ops`, where nobody is at the keyboard if nothing is `typed`."""
+        stack = ["--stack", SLUG, "--region", self.region]
+        self.patch.setattr(sys, "argv", ["ops", *stack, command, *arguments])
         self.patch.setattr(sys, "stdin", Keyboard(typed or "", self.terminal and typed is not None))
         with pytest.raises(SystemExit) as stop:
-            runpy.run_path(sys.argv[0], run_name="__main__")
+            runpy.run_module("ops", run_name="__main__")
         out, err = self.capsys.readouterr()
         return Screen(stop.value.code, out, err)
 
 
-def operators(
-    rendering: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, cloud: Cloud | None = None
-) -> Iterator[Operator]:
-    """One operator, and no trace of the commands' modules afterwards."""
-    made = Operator(rendering / "ops", cloud or Cloud(), monkeypatch, capsys)
-    events = ("before-parameter-build", "before-call")
-    used = [client(name) for name in SERVICES]
+@contextlib.contextmanager
+def answering(cloud: Aws) -> Iterator[None]:
+    """Has the account answer every client here."""
 
     def keep(params: Shape, context: Shape, **_: Any) -> None:
-        context["given"] = params
+        context["request"] = params
 
-    for one, (event, handler) in itertools.product(
-        used, zip(events, (keep, made.cloud.answer), strict=True)
-    ):
-        one.meta.events.register_first(event, handler, unique_id=f"cloud-{event}")
-    yield made
-    for one, event in itertools.product(used, events):
-        one.meta.events.unregister(event, unique_id=f"cloud-{event}")
+    handlers = {"before-parameter-build": keep, "before-call": cloud.answer}
+    registrations = list(itertools.product(map(client, SERVICES), handlers.items()))
+    for service, (event, handler) in registrations:
+        service.meta.events.register_first(event, handler, unique_id=f"cloud-{event}")
+    try:
+        yield
+    finally:
+        for service, (event, _) in registrations:
+            service.meta.events.unregister(event, unique_id=f"cloud-{event}")
+
+
+def forget_modules() -> None:
+    """Has the next repository's commands imported anew."""
+    for module in [name for name in sys.modules if name.split(".")[0] in ("ops", "cicd")]:
+        del sys.modules[module]
+
+
+@contextlib.contextmanager
+def at_work(
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+    cloud: Cloud | None = None,
+    moto: bool = False,
+) -> Iterator[Operator]:
+    """An operator, and no trace of the commands' modules afterwards."""
+    cloud = cloud or Cloud()
+    cloud.has_moto = moto
+    forget_modules()
+    mock = mock_aws(config={"core": {"mock_credentials": False}})
+    with mock if moto else contextlib.nullcontext(), answering(cloud):
+        yield Operator(root, cloud, monkeypatch, capsys)
     monkeypatch.delenv("TZ")
     time.tzset()
-    for module in (rendering / "ops").glob("*.py"):
-        sys.modules.pop(module.stem, None)
+    forget_modules()

@@ -1,20 +1,27 @@
 """What the tests of rehearsals share: repositories to rehearse, and what to look for afterwards."""
 
 import base64
+import contextlib
 import io
 import json
+import re
 import shutil
 import subprocess
 import urllib.parse
 import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rehearsal import play
-from rehearsal.aws.codepipeline import Execution
+from rehearsal.aws.codepipeline.model import Answer, Execution
 
-APPROVED = ("Approved", "looks good")
+Rehearse = Callable[..., AbstractContextManager[play.Rehearsal]]
+
+APPROVED = Answer("Approved", "looks good")
 PROD = "https://prod-workspace.cloud.databricks.com"
 QA = "https://qa-workspace.cloud.databricks.com"
 
@@ -26,9 +33,17 @@ def edit(root: Path, file: str, old: str, new: str) -> None:
     (root / file).write_text(text.replace(old, new))
 
 
+def line_with(root: Path, file: str, text: str) -> str:
+    """The one line of a file that has a text."""
+    lines = (root / file).read_text().splitlines(keepends=True)
+    (line,) = (line for line in lines if text in line)
+    return line
+
+
 QA_SPEC = "cicd/buildspecs/qa.yml"
 PRODUCTION_SPEC = "cicd/buildspecs/production.yml"
-RUN = "      - databricks bundle run -t prod my_data_project_job\n"
+JOB = "resources/my_data_project.job.yml"
+RUN_QA, NUTTER, RUN_PROD = "bundle run -t qa", "run_nutter.sh qa", "bundle run -t prod"
 UV = '      - pip install --quiet "uv==$UV_VERSION"\n'
 
 
@@ -54,67 +69,71 @@ def slim(rendering: Path, wheel: Path, root: Path) -> Path:
 
 @pytest.fixture
 def repository(default: Path, wheel: Path, tmp_path: Path) -> Path:
-    """The default rendering, slim."""
+    """The default rendering, slim (see above)."""
     return slim(default, wheel, tmp_path / "my-data-project")
 
 
 @pytest.fixture
 def deploying(repository: Path) -> Path:
     """The same, with builds that deploy only: no job runs in qa or prod, nor nutter."""
-    for line in (
-        "databricks bundle run -t qa my_data_project_job",
-        "bash cicd/steps/run_nutter.sh qa",
-    ):
-        edit(repository, QA_SPEC, f"      - {line}\n", "")
-    edit(repository, PRODUCTION_SPEC, RUN, "")
+    for file, command in ((QA_SPEC, RUN_QA), (QA_SPEC, NUTTER), (PRODUCTION_SPEC, RUN_PROD)):
+        edit(repository, file, line_with(repository, file, command), "")
     return repository
 
 
 @pytest.fixture
-def rehearse(tmp_path: Path, capfd):
-    """A function: rehearses a repository and hands the rehearsal, still open, to `look`.
+def rehearsal(capfd) -> Rehearse:
+    """A function: rehearses a repository, approving what waits. `with rehearsal(root) as played`.
 
-    After each one, everything that it left is searched for its secrets. Without `push`, the branch
-    is there, but no event has said so.
+    After each one, everything that it left is searched for its secrets. `make=True` sets the
+    secrets as a person does, with `make secrets`.
     """
 
-    def run(
-        root: Path,
-        look,
-        before=None,
-        answer=APPROVED,
-        quick: bool = True,
-        make: bool = False,
-        push: bool = True,
-    ):
-        specs = [path.read_text() for path in (root / "cicd/buildspecs").glob("*.yml")]
-        engine = any("bundle run" in text or "run_nutter" in text for text in specs)
-        with play.opened(root, quick=quick, engine=engine, operator=make) as played:
-            played.pipeline.decide = lambda *_: answer
+    @contextlib.contextmanager
+    def run(root: Path, quick: bool = True, make: bool = False) -> Iterator[play.Rehearsal]:
+        runs_jobs = any(map(runs_a_job, (root / "cicd/buildspecs").glob("*.yml")))
+        with play.opened(root, quick=quick, engine=runs_jobs, operator=make) as played:
+            decide(played, APPROVED)
             if make:
-                played.put_secrets()  # as a person does: `make secrets`
+                played.put_secrets()
             else:
-                for name, value in played.values.items():
+                for name, value in played.credentials.values.items():
                     put(played, name, value)
-            if before:
-                before(played)
-            if not push:
-                played.send(played.branch)
-            execution = played.push() if push else None
-            look(played, execution)
-            terminal = "".join(capfd.readouterr())
-            assert leaks(played, terminal) == []
-            # The search would find one, wherever it looks.
-            (played.home / "builds/canary.log").write_text(f"xx{encoded(played.canary)[2]}xx")
-            assert leaks(played, terminal) == ["builds/canary.log"]
+            yield played
+            search(played, "".join(capfd.readouterr()))
 
     return run
+
+
+def runs_a_job(buildspec: Path) -> bool:
+    """Whether a build runs something in a workspace."""
+    text = buildspec.read_text()
+    return "bundle run" in text or "run_nutter" in text
+
+
+def decide(played: play.Rehearsal, answer: Answer | None) -> None:
+    """Answers every approval of a rehearsal alike; None leaves them to the API."""
+    played.pipeline.approvals.decide = lambda execution, action: answer
+
+
+def search(played: play.Rehearsal, terminal: str) -> None:
+    """Asserts that no secret is in what a rehearsal left, and that the search would find one."""
+    assert leaks(played, terminal) == []
+    canary = encoded(played.credentials.canary)[2]
+    (played.home / "builds/canary.log").write_text(f"xx{canary}xx")
+    assert leaks(played, terminal) == ["builds/canary.log"]
 
 
 def put(played: play.Rehearsal, secret: str, value: dict[str, str]) -> None:
     """Sets a secret of the stack."""
     client = played.aws.client("secretsmanager")
-    client.put_secret_value(SecretId=played.aws.arn(secret), SecretString=json.dumps(value))
+    client.put_secret_value(SecretId=played.aws.stack.arn(secret), SecretString=json.dumps(value))
+
+
+def fail(played: play.Rehearsal, on: str, **more: int) -> None:
+    """Makes production's workspace fail at something: "deploy" or "run"."""
+    fault = {"host": PROD, "on": on, "message": "the workspace is down", **more}
+    (played.home / "databricks/faults.json").write_text(json.dumps([fault]))
 
 
 def encoded(secret: str) -> list[str]:
@@ -128,34 +147,57 @@ def encoded(secret: str) -> list[str]:
 
 def leaks(played: play.Rehearsal, terminal: str) -> list[str]:
     """Where a secret is found: files of the builds and workspaces, artifacts, git objects, logs."""
-    wanted = [form.encode() for secret in played.secrets for form in encoded(secret)]
-    wanted = wanted or [played.canary.encode()]
-    wanted += [form.encode() for form in encoded(played.canary)]
-    places: dict[str, bytes] = {"terminal": terminal.encode()}
+    secrets = [*played.credentials.secret_values, played.credentials.canary]
+    forms = [form.encode() for secret in secrets for form in encoded(secret)]
+    pattern = re.compile(b"|".join(map(re.escape, forms)))
+    return sorted({name for name, text in texts(played, terminal) if pattern.search(text)})
+
+
+def texts(played: play.Rehearsal, terminal: str) -> Iterator[tuple[str, bytes]]:
+    """Everything that a rehearsal leaves, by the name of its place."""
+    yield "terminal", terminal.encode()
     for path in played.home.rglob("*"):
         if path.is_file() and "image" not in path.parts and ".venv" not in path.parts:
-            places[path.relative_to(played.home).as_posix()] = path.read_bytes()
-    objects = ["git", "--git-dir", played.remote, "cat-file", "--batch-all-objects", "--batch"]
-    places["git"] = subprocess.run(objects, capture_output=True, check=True).stdout
+            yield path.relative_to(played.home).as_posix(), path.read_bytes()
+    folder = str(played.aws.codecommit.folder)
+    objects = ["git", "--git-dir", folder, "cat-file", "--batch-all-objects", "--batch"]
+    yield "git", subprocess.run(objects, capture_output=True, check=True).stdout
     s3 = played.aws.client("s3")
     for bucket in s3.list_buckets()["Buckets"]:
         for item in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", []):
             body = s3.get_object(Bucket=bucket["Name"], Key=item["Key"])["Body"].read()
             with zipfile.ZipFile(io.BytesIO(body)) as archive:
-                places |= {
-                    f"{item['Key']}/{name}": archive.read(name) for name in archive.namelist()
-                }
+                for name in archive.namelist():
+                    yield f"{item['Key']}/{name}", archive.read(name)
     logs = played.aws.client("logs")
     for group in logs.describe_log_groups()["logGroups"]:
         for event in logs.filter_log_events(logGroupName=group["logGroupName"])["events"]:
-            places["cloudwatch"] = places.get("cloudwatch", b"") + event["message"].encode()
-    return sorted(name for name, text in places.items() if any(one in text for one in wanted))
+            yield "cloudwatch", event["message"].encode()
+
+
+def workspace(played: play.Rehearsal) -> Path:
+    """The folder that stands for production's workspace."""
+    return played.home / "databricks" / urllib.parse.urlsplit(PROD).netloc
 
 
 def in_prod(played: play.Rehearsal) -> list[str]:
     """What there is in the production workspace: files and resources."""
-    root = played.home / "databricks" / urllib.parse.urlsplit(PROD).netloc
-    return sorted(path.name for path in root.rglob("*") if path.is_file())
+    return sorted(path.name for path in workspace(played).rglob("*") if path.is_file())
+
+
+def job_in_prod(played: play.Rehearsal) -> dict[str, Any]:
+    """The settings of the sample job in production's workspace."""
+    (job,) = json.loads((workspace(played) / "resources.json").read_text())["jobs"].values()
+    return job
+
+
+def by_hand(played: play.Rehearsal) -> None:
+    """Somebody changes the job in production's workspace."""
+    file = workspace(played) / "resources.json"
+    resources = json.loads(file.read_text())
+    (job,) = resources["jobs"].values()
+    job["max_concurrent_runs"] = 7
+    file.write_text(json.dumps(resources))
 
 
 def said(execution: Execution, stage: str) -> str:

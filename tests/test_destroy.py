@@ -1,15 +1,14 @@
-"""`make destroy` where something is missing: a stack that was never whole, or is half gone.
+"""`make destroy`: of a whole stack, of one that was never whole, and of one that is half gone."""
 
-tests/test_tools.py destroys whole ones, against moto's server.
-"""
-
+import itertools
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from operating import SLUG, Cloud, Operator, Refusal, Shape, operators
+from operating import SLUG, Cloud, Operator, Refusal, Shape, at_work, client
 
 A = "aaaaaaaa-1"
 BUCKETS = {"ArtifactBucket": "artifacts-1", "LogBucket": "logs-1"}
@@ -32,65 +31,67 @@ class Doomed(Cloud):
             record["input"]["configuration"] = {"ProjectName": f"{SLUG}-{project}"}
         self.objects[f"{A}/Source"] = b""
 
-    def DescribeStacks(self, given: Shape) -> Shape | Refusal:
+    def DescribeStacks(self, request: Shape) -> Shape | Refusal:
         if self.status == "GONE":
             return Refusal("ValidationError", f"Stack with id {SLUG} does not exist")
-        found = super().DescribeStacks(given)
-        found["Stacks"][0]["StackStatus"] = self.status
-        return found
+        answer = super().DescribeStacks(request)
+        answer["Stacks"][0]["StackStatus"] = self.status
+        return answer
 
-    def DeleteStack(self, given: Shape) -> Shape:
+    def DeleteStack(self, request: Shape) -> Shape:
         self.status = "GONE" if not self.stuck else "DELETE_FAILED"
         self.stuck = max(self.stuck - 1, 0)
         return {}
 
-    def ListStackResources(self, given: Shape) -> Shape:
-        found = super().ListStackResources(given)
-        for one in found["StackResourceSummaries"] if self.status == "DELETE_FAILED" else ():
-            if one["LogicalResourceId"] == "LogBucket":
-                one |= {"ResourceStatus": "DELETE_FAILED", "ResourceStatusReason": "not empty"}
-        return found
+    def ListStackResources(self, request: Shape) -> Shape:
+        answer = super().ListStackResources(request)
+        failure = {"ResourceStatus": "DELETE_FAILED", "ResourceStatusReason": "not empty"}
+        for summary in answer["StackResourceSummaries"]:
+            if (self.status, summary["LogicalResourceId"]) == ("DELETE_FAILED", "LogBucket"):
+                summary |= failure
+        return answer
 
-    def StartBuild(self, given: Shape) -> Shape:
-        (name,) = (k for k, v in self.resources.items() if v == given["projectName"])
+    def StartBuild(self, request: Shape) -> Shape:
+        (name,) = (k for k, v in self.resources.items() if v == request["projectName"])
         return {"build": self.build(name, source={"type": "S3", "buildspec": BUILDSPEC})}
 
-    def CopyObject(self, given: Shape) -> Shape:
+    def CopyObject(self, request: Shape) -> Shape:
         return {}
 
-    def HeadObject(self, given: Shape) -> Shape | Refusal:
-        found = super().HeadObject(given)
-        return found if isinstance(found, Refusal) else {"ContentLength": 1}
+    def HeadObject(self, request: Shape) -> Shape | Refusal:
+        answer = super().HeadObject(request)
+        return answer if isinstance(answer, Refusal) else {"ContentLength": 1}
 
-    def PutBucketLogging(self, given: Shape) -> Shape | Refusal:
-        return {} if given["Bucket"] in self.buckets else Refusal("NoSuchBucket")
+    def PutBucketLogging(self, request: Shape) -> Shape | Refusal:
+        return {} if request["Bucket"] in self.buckets else Refusal("NoSuchBucket")
 
-    def ListObjectVersions(self, given: Shape) -> Shape:
-        keys = self.buckets[given["Bucket"]]
+    def ListObjectVersions(self, request: Shape) -> Shape:
+        keys = self.buckets[request["Bucket"]]
         return {"Versions": [{"Key": key, "VersionId": "1"} for key in keys]}
 
-    def DeleteObjects(self, given: Shape) -> Shape:
-        self.buckets[given["Bucket"]] = []
+    def DeleteObjects(self, request: Shape) -> Shape:
+        self.buckets[request["Bucket"]] = []
         self.objects = {}
         return {}
 
-    def switch(self, given: Shape, on: bool) -> Shape | Refusal:
-        if given["Name"] not in self.rules:
+    def switch(self, request: Shape, on: bool) -> Shape | Refusal:
+        if request["Name"] not in self.rules:
             return Refusal("ResourceNotFoundException")
-        self.rules[given["Name"]] = on
+        self.rules[request["Name"]] = on
         return {}
 
-    def EnableRule(self, given: Shape) -> Shape | Refusal:
-        return self.switch(given, True)
+    def EnableRule(self, request: Shape) -> Shape | Refusal:
+        return self.switch(request, True)
 
-    def DisableRule(self, given: Shape) -> Shape | Refusal:
-        return self.switch(given, False)
+    def DisableRule(self, request: Shape) -> Shape | Refusal:
+        return self.switch(request, False)
 
 
 @pytest.fixture
 def operator(default: Path, monkeypatch, capsys) -> Iterator[Operator]:
     """An operator who has deployed to qa and prod, and types the stack's name."""
-    yield from operators(default, monkeypatch, capsys, Doomed())
+    with at_work(default, monkeypatch, capsys, Doomed()) as operator:
+        yield operator
 
 
 def test_destroy_switches_off_what_would_come_in_between(operator: Operator) -> None:
@@ -99,7 +100,7 @@ def test_destroy_switches_off_what_would_come_in_between(operator: Operator) -> 
     assert operator.cloud.status == "GONE"
     assert operator.cloud.rules == {"push-1": False, "drift-1": False}
     assert operator.cloud.buckets == {"artifacts-1": [], "logs-1": []}
-    built = [one["projectName"] for one in operator.cloud.called("StartBuild")]
+    built = [request["projectName"] for request in operator.cloud.called("StartBuild")]
     assert built == [f"{SLUG}-qa", f"{SLUG}-prod"]
 
 
@@ -108,8 +109,8 @@ def test_a_second_destroy_goes_on_where_the_first_stopped(operator: Operator) ->
     operator.cloud.stuck = 3
     first = operator.run("destroy", typed=f"{SLUG}\n")
     assert first.code == 1
-    assert "destroy.py: CloudFormation could not delete the stack: Waiter " in first.err
-    assert "\n  LogBucket: not empty\nMend that, then make destroy again\n" in first.err
+    assert "destroy: CloudFormation could not delete the stack: Waiter " in first.err
+    assert "\n  LogBucket: not empty\nFix that, then make destroy again\n" in first.err
     second = operator.run("destroy", typed=f"{SLUG}\n")
     assert (second.code, second.err) == (0, "")
     assert "qa: the deployment is deleted already\nprod: the deployment is" in second.out
@@ -158,11 +159,11 @@ def test_what_a_failed_creation_has_only_named_is_no_obstacle(operator: Operator
 
 
 @pytest.mark.parametrize("status", ["InProgress", "Stopping"])
-def test_nothing_is_deleted_while_a_stage_is_at_work(operator: Operator, status: str) -> None:
+def test_nothing_is_deleted_while_a_stage_is_running(operator: Operator, status: str) -> None:
     operator.cloud.stage("Production", status, A)
     screen = operator.run("destroy", typed=f"{SLUG}\n")
     assert screen.code == 1
-    assert "destroy.py: Production is at work or waits for an approval" in screen.err
+    assert "destroy: Production is running or waits for an approval" in screen.err
     assert operator.cloud.rules == {"push-1": True, "drift-1": True}
 
 
@@ -179,15 +180,194 @@ def test_where_a_deployment_stays_pushes_and_looks_go_on(operator: Operator) -> 
 def test_a_history_that_is_too_short_to_tell_keeps_the_stack(operator: Operator) -> None:
     """AWS forgets after twelve months what a pipeline has done, and the deployment stays."""
     operator.cloud.actions = []
-    told = operator.cloud.answers["DescribeStacks"]
+    describe = operator.cloud.answers["DescribeStacks"]
 
-    def old(given: Shape) -> Shape | Refusal:
-        found = told(given)
-        found["Stacks"][0]["CreationTime"] -= timedelta(days=800)
-        return found
+    def old(request: Shape) -> Shape | Refusal:
+        answer = describe(request)
+        answer["Stacks"][0]["CreationTime"] -= timedelta(days=800)
+        return answer
 
     operator.cloud.answers["DescribeStacks"] = old
     screen = operator.run("destroy", typed=f"{SLUG}\n")
     assert screen.code == 1
     assert "the deployment in qa is not deleted, nor is the stack: AWS keeps a" in screen.err
     assert operator.cloud.status == "CREATE_COMPLETE"
+
+
+def test_a_build_that_was_renamed_is_not_overlooked(operator: Operator) -> None:
+    operator.cloud.resources["ProductionBuild"] = operator.cloud.resources.pop("ProdBuild")
+    screen = operator.run("destroy", typed=f"{SLUG}\n")
+    assert screen.code == 1
+    assert "the stack has no ProdBuild; if it was renamed, change ops/builds.py too" in screen.err
+    assert operator.cloud.status == "CREATE_COMPLETE"
+
+
+# ---- A whole stack, in moto's account ------------------------------------------------------------
+
+OF_CODEPIPELINE = ("GetPipelineState", "ListActionExecutions")
+NEW, GOOD, OLD = "cccccccc-1", "bbbbbbbb-1", "aaaaaaaa-1"
+
+
+def parameter(name: str) -> Shape:
+    """A resource of a name, which moto can create, in the place of one that it cannot."""
+    properties = {"Name": name, "Type": "String", "Value": "x"}
+    return {"Type": "AWS::SSM::Parameter", "Properties": properties}
+
+
+def bucket(name: str) -> Shape:
+    """A bucket that keeps versions."""
+    versioning = {"VersioningConfiguration": {"Status": "Enabled"}}
+    return {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": name, **versioning}}
+
+
+def create_stack(outputs: dict[str, str], **resources: Shape) -> None:
+    """Creates the project's stack."""
+    template = {
+        "Resources": resources,
+        "Outputs": {name: {"Value": value} for name, value in outputs.items()},
+    }
+    client("cloudformation").create_stack(StackName=SLUG, TemplateBody=json.dumps(template))
+
+
+def create_project(name: str) -> None:
+    """Creates a project of CodeBuild."""
+    place = {"type": "CODEPIPELINE", "location": "x"}  # moto wants locations, which AWS does not
+    client("codebuild").create_project(
+        name=name,
+        source=place,
+        artifacts=place,
+        environment={
+            "type": "LINUX_CONTAINER",
+            "image": "aws/codebuild/amazonlinux-x86_64-standard:5.0",
+            "computeType": "BUILD_GENERAL1_SMALL",
+        },
+        serviceRole="arn:aws:iam::123456789012:role/build",
+    )
+
+
+@pytest.fixture
+def deployed(default: Path, monkeypatch, capsys) -> Iterator[Operator]:
+    """An operator whose buckets hold versions and delete markers."""
+    cloud = Cloud()
+    cloud.answers = {name: cloud.answers[name] for name in OF_CODEPIPELINE}
+    with at_work(default, monkeypatch, capsys, cloud, moto=True) as operator:
+        operator.waiting = itertools.repeat(lambda: None)
+        rule = {"Name": "push-1", "ScheduleExpression": "rate(1 day)", "State": "ENABLED"}
+        create_stack(
+            {"CodeCommitUrl": f"codecommit::us-east-1://{SLUG}"},
+            QaBuild=parameter(f"{SLUG}-qa"),
+            ProdBuild=parameter(f"{SLUG}-prod"),
+            Pipeline=parameter("pipeline-1"),
+            Repository=parameter("0b1c2d3e-id"),
+            ArtifactBucket=bucket("artifacts-1"),
+            LogBucket=bucket("logs-1"),
+            PushRule={"Type": "AWS::Events::Rule", "Properties": rule},
+        )
+        s3 = client("s3")
+        for name in ("artifacts-1", "logs-1"):
+            for key in (f"{GOOD}/Source", "other", "other"):
+                s3.put_object(Bucket=name, Key=key, Body=b"x")
+            s3.delete_object(Bucket=name, Key="other")
+        for project in (f"{SLUG}-qa", f"{SLUG}-prod"):
+            create_project(project)
+        yield operator
+
+
+def deploy(operator: Operator, *targets: str) -> None:
+    """Has the pipeline deployed three times, the last one in vain."""
+    for target in targets:
+        for execution, status in ((OLD, "Succeeded"), (GOOD, "Succeeded"), (NEW, "Failed")):
+            inputs = ("Wheel", "Source")
+            record = operator.cloud.action(execution, target, "Deploy", inputs=inputs)
+            record["status"] = status
+            record["input"]["configuration"] = {"ProjectName": f"{SLUG}-{target}"}
+
+
+def remains() -> tuple[list[str], list[str]]:
+    """The stacks and the buckets that are left."""
+    stacks = client("cloudformation").list_stacks()["StackSummaries"]
+    buckets = client("s3").list_buckets()["Buckets"]
+    alive = [stack["StackName"] for stack in stacks if stack["StackStatus"] != "DELETE_COMPLETE"]
+    return alive, [bucket["Name"] for bucket in buckets]
+
+
+WHOLE = ([SLUG], ["artifacts-1", "logs-1"])
+
+
+def test_destroy_deletes_deployments_buckets_and_stack_and_says_what_is_left(deployed) -> None:
+    deploy(deployed, "qa", "prod")
+    screen = deployed.run("destroy", typed=f"{SLUG}\n")
+    assert (screen.code, screen.err) == (0, "")
+    assert remains() == ([], [])
+    builds = deployed.cloud.called("StartBuild")
+    assert [build["projectName"] for build in builds] == [f"{SLUG}-qa", f"{SLUG}-prod"]
+    assert {build["buildspecOverride"] for build in builds} == {BUILDSPEC}
+    copied = [request["CopySource"] for request in deployed.cloud.called("CopyObject")]
+    assert copied == [f"artifacts-1/{GOOD}/Source"] * 2
+    assert "UNDROP" in screen.out
+    assert (
+        f"aws codecommit delete-repository --region us-east-1 --repository-name {SLUG}"
+        in screen.out
+    )
+    assert "personal access tokens" in screen.out
+    again = deployed.run("destroy", typed="")
+    assert (again.code, again.err) == (0, "")
+    assert again.out.startswith(f"There is no stack {SLUG} in us-east-1")
+
+
+def test_destroy_before_the_first_deployment(deployed) -> None:
+    screen = deployed.run("destroy", typed=f"{SLUG}\n")
+    assert (screen.code, screen.err) == (0, "")
+    assert "qa: nothing was ever deployed\nprod: nothing was ever deployed\n" in screen.out
+    assert remains() == ([], [])
+
+
+def test_destroy_waits_for_an_approval(deployed) -> None:
+    deploy(deployed, "qa")
+    deployed.cloud.stage("Review", "InProgress", NEW)
+    screen = deployed.run("destroy", typed=f"{SLUG}\n")
+    assert screen.code == 1
+    assert "Review is running or waits for an approval; nothing is deleted" in screen.err
+    assert remains() == WHOLE
+    assert client("events").describe_rule(Name="push-1")["State"] == "ENABLED"
+
+
+def test_destroy_deletes_a_stack_that_has_no_resources(default, monkeypatch, capsys) -> None:
+    cloud = Cloud()
+    cloud.answers = {}
+    with at_work(default, monkeypatch, capsys, cloud, moto=True) as operator:
+        topic = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
+        client("cloudformation").create_change_set(
+            StackName=SLUG,
+            ChangeSetName="x",
+            ChangeSetType="CREATE",
+            TemplateBody=json.dumps(topic),
+        )
+        screen = operator.run("destroy", typed=f"{SLUG}\n")
+        assert (screen.code, screen.err) == (0, "")
+        assert "(REVIEW_IN_PROGRESS)" in screen.out
+        assert remains() == ([], [])
+
+
+@pytest.mark.parametrize("name", ["", "yes", "my-data-projec"])
+def test_destroy_deletes_nothing_under_another_name(deployed, name: str) -> None:
+    deploy(deployed, "qa")
+    screen = deployed.run("destroy", typed=f"{name}\n")
+    assert screen.code == 1
+    assert screen.err == "destroy: that is another name; nothing is deleted\n"
+    assert remains() == WHOLE
+
+
+def test_destroy_stops_where_a_deployment_cannot_be_deleted(deployed) -> None:
+    deploy(deployed, "qa")
+    client("s3").delete_object(Bucket="artifacts-1", Key=f"{GOOD}/Source")
+    screen = deployed.run("destroy", typed=f"{SLUG}\n")
+    assert screen.code == 1
+    assert f"its sources have expired (artifacts-1/{GOOD}/Source)" in screen.err
+    assert "make destroy KEEP_DEPLOYMENTS=1" in screen.err
+    # The stack stays, and so does what a push starts.
+    assert client("events").describe_rule(Name="push-1")["State"] == "ENABLED"
+    assert remains() == WHOLE
+    screen = deployed.run("destroy", "--keep-deployments", typed=f"{SLUG}\n")
+    assert (screen.code, screen.err) == (0, "")
+    assert remains() == ([], [])

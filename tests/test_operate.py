@@ -1,20 +1,18 @@
-"""`make status`, `approve`, `reject`, `start`, `logs` and `drift`: every screen and every refusal.
+"""`make status`, `approve`, `reject`, `start`, `logs`, `drift`: every screen, every refusal."""
 
-tests/test_tools.py runs some of them by make, against servers.
-"""
-
-import importlib.util
 import json
-import os
+import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from conftest import ROOT
-from operating import ADA, SLUG, Operator, Refusal, operators
+from operating import ADA, SLUG, Operator, Refusal, at_work
 
 A, B, C = "aaaaaaaa-1", "bbbbbbbb-1", "cccccccc-1"
 PLAN = "# What would change in prod\n\n**0 to create, 1 to update**\n"
@@ -24,13 +22,15 @@ DENIED = Refusal("AccessDeniedException", "not you")
 @pytest.fixture
 def operator(default: Path, monkeypatch, capsys) -> Iterator[Operator]:
     """An operator of the default rendering, whose stack has just been created."""
-    yield from operators(default, monkeypatch, capsys)
+    with at_work(default, monkeypatch, capsys) as operator:
+        yield operator
 
 
 @pytest.fixture
 def other_operator(request, rendering, monkeypatch, capsys) -> Iterator[Operator]:
     """An operator of a rendering that signs in otherwise."""
-    yield from operators(rendering(request.param), monkeypatch, capsys)
+    with at_work(rendering(request.param), monkeypatch, capsys) as operator:
+        yield operator
 
 
 def ago(days: int) -> datetime:
@@ -48,7 +48,7 @@ def test_status_is_one_screen(operator: Operator) -> None:
     cloud.stage("QA", "Succeeded", B)
     cloud.approval(PLAN)
     cloud.stage("Production", "Failed", B)
-    cloud.looked("2 of 5 resources in prod are not as deployed")
+    cloud.looked("drifted", "2 of 5 resources in prod are not as deployed")
     cloud.secret("Qa", 3)
     cloud.secret("Prod", 40, was_set=False)
     screen = operator.run("status")
@@ -93,18 +93,21 @@ def test_status_says_that_a_rollback_is_deployed(operator: Operator) -> None:
 @pytest.mark.parametrize(
     ("builds", "schedule", "said"),
     [
-        (["none"], "rate(1 day)", "Drift none (24 Nov 14:00)"),
-        (["none", "IN_PROGRESS"], "x", "Drift none (24 Nov 14:00); a build is looking now"),
+        (["SUCCEEDED"], "rate(1 day)", "Drift none (24 Nov 14:00)"),
+        (["SUCCEEDED", "IN_PROGRESS"], "x", "Drift none (24 Nov 14:00); a build is looking now"),
         (["IN_PROGRESS"], "x", "Drift unknown; a build is looking now"),
-        (["none", "FAILED"], "x", "Drift none (24 Nov 14:00); the last build could not look"),
+        (["SUCCEEDED", "FAILED"], "x", "Drift none (24 Nov 14:00); the last build could not look"),
         (["FAILED"], "x", "Drift unknown; the last build could not look (24 Nov 14:00)"),
-        (["none"], "", "Drift none (24 Nov 14:00); the schedule is off (DriftSchedule is empty)"),
+        (
+            ["SUCCEEDED"],
+            "",
+            "Drift none (24 Nov 14:00); the schedule is off (DriftSchedule is empty)",
+        ),
     ],
 )
 def test_status_says_what_is_known_of_drift(operator, builds, schedule, said) -> None:
-    for build in builds:
-        known = operator.cloud.looked(build)
-        known |= {"buildStatus": build} if build.isupper() else {}
+    for status in builds:
+        operator.cloud.looked("in-sync", "none")["buildStatus"] = status
     operator.cloud.parameters["DriftSchedule"] = schedule
     screen = operator.run("status")
     assert screen.code == 0, screen.err
@@ -151,7 +154,7 @@ def test_status_knows_of_a_credential_what_aws_knows(other_operator: Operator, s
 
 
 def test_another_year_is_named(operator: Operator) -> None:
-    operator.cloud.looked("none", startTime=datetime(2020, 1, 2, 3, 4, tzinfo=UTC))
+    operator.cloud.looked("in-sync", "none", startTime=datetime(2020, 1, 2, 3, 4, tzinfo=UTC))
     assert "Drift none (02 Jan 2020 03:04)" in operator.run("status").lines
 
 
@@ -160,7 +163,7 @@ def test_another_year_is_named(operator: Operator) -> None:
 
 def test_the_whole_plan_is_shown_before_the_question(operator: Operator) -> None:
     operator.cloud.approval(PLAN)
-    screen = operator.run("approval", "Approved", typed="Y\n", REASON="looks good")
+    screen = operator.run("approve", "--reason", "looks good", typed="Y\n")
     assert screen == (
         0,
         "Ada[bot] asks [/to] deploy commit 0123abcd. It deletes no data.\n"
@@ -179,12 +182,12 @@ def test_the_whole_plan_is_shown_before_the_question(operator: Operator) -> None
 
 
 def test_a_rejection_shows_what_is_rejected(operator: Operator) -> None:
-    operator.cloud.approval(PLAN, loses=True)
-    screen = operator.run("approval", "Rejected", REASON="x" * 600)
+    operator.cloud.approval(PLAN, loses_data=True)
+    screen = operator.run("reject", "--reason", "x" * 600)
     assert screen.code == 0, screen.err
     assert screen.out.endswith(f"\n\n{PLAN}\nRejected.\n")
-    (given,) = operator.cloud.called("PutApprovalResult")
-    assert given["result"] == {"status": "Rejected", "summary": "x" * 512}
+    (request,) = operator.cloud.called("PutApprovalResult")
+    assert request["result"] == {"status": "Rejected", "summary": "x" * 512}
 
 
 @pytest.mark.parametrize(
@@ -206,27 +209,31 @@ def test_a_rejection_shows_what_is_rejected(operator: Operator) -> None:
 def test_a_plan_that_loses_data_takes_a_word(operator, loses, terminal, typed, approved) -> None:
     operator.cloud.approval(PLAN, loses)
     operator.terminal = terminal
-    screen = operator.run("approval", "Approved", typed=typed)
+    screen = operator.run("approve", typed=typed)
     word = ": that takes the word delete" if loses else ""
-    refused = (1, f"approval.py: nothing is approved{word}\n")
+    refused = (1, f"approve: nothing is approved{word}\n")
     assert (screen.code, screen.err) == ((0, "") if approved else refused)
     assert len(operator.cloud.called("PutApprovalResult")) == approved
 
 
-def test_the_word_is_taken_for_what_the_plan_says(operator: Operator, default: Path) -> None:
-    """approval.py knows a plan that loses data by how cicd/steps/plan.py tells it."""
+def test_the_word_is_asked_for_what_the_build_exports(default: Path, tmp_path: Path) -> None:
+    """approve reads the variable that cicd/steps/plan.py writes, and the build hands on."""
+    recordings = json.loads((ROOT / "tests/data/client-recordings.json").read_text())["recordings"]
+    plans = {item["name"]: item["stdout"] for item in recordings}
+    for name, loses_data in (("plan-delete-json", "true"), ("plan-update-json", "false")):
+        (tmp_path / "plan.json").write_text(plans[name])
+        command = [sys.executable, "cicd/steps/plan.py", "variables", tmp_path / "plan.json"]
+        exports = subprocess.check_output(command, cwd=default, text=True)
+        assert f"export LOSES_DATA={loses_data}" in exports.splitlines()
+    buildspec = yaml.safe_load((default / "cicd/buildspecs/plan.yml").read_text())
+    assert "LOSES_DATA" in buildspec["env"]["exported-variables"]
 
-    def module(file: str):
-        spec = importlib.util.spec_from_file_location(Path(file).stem, default / file)
-        loaded = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(loaded)
-        return loaded
 
-    recorded = json.loads((ROOT / "tests/data/client-recordings.json").read_text())["recordings"]
-    (text,) = (one["stdout"] for one in recorded if one["name"] == "plan-delete-json")
-    plans = module("cicd/steps/plan.py")
-    told = plans.variables(plans.Plan(text))
-    assert f"export DATA_LOSS='{module('ops/approval.py').LOSS}: " in told
+def test_a_plan_that_does_not_say_takes_the_word(operator: Operator) -> None:
+    operator.cloud.approval(PLAN)
+    operator.cloud.actions[1]["output"]["outputVariables"] = {}
+    assert operator.run("approve", typed="y\n").code == 1
+    assert operator.run("approve", typed="y\ndelete\n").code == 0
 
 
 @pytest.mark.parametrize(
@@ -239,7 +246,7 @@ def test_the_word_is_taken_for_what_the_plan_says(operator: Operator, default: P
 def test_without_its_plan_an_approval_says_why(operator: Operator, body, said) -> None:
     operator.cloud.approval(PLAN)
     operator.cloud.objects = {"eeeeeeee-1/Plan": body} if body else {}
-    screen = operator.run("approval", "Approved", typed="n\n")
+    screen = operator.run("approve", typed="n\n")
     assert said in screen.out
     assert operator.cloud.called("PutApprovalResult") == []
 
@@ -247,19 +254,19 @@ def test_without_its_plan_an_approval_says_why(operator: Operator, body, said) -
 def test_an_approval_without_a_plan_says_so(operator: Operator) -> None:
     operator.cloud.approval(PLAN)
     operator.cloud.actions[1]["output"] = {}
-    screen = operator.run("approval", "Approved", typed="n\n")
+    screen = operator.run("approve", typed="n\n")
     assert "\nThis execution has no plan to show.\n" in screen.out
 
 
 def test_of_two_tries_the_newest_plan_counts(operator: Operator) -> None:
-    operator.cloud.approval(PLAN, loses=True)
+    operator.cloud.approval(PLAN, loses_data=True)
     approve = operator.cloud.actions.pop(0)
-    again = {"outputs": ("Again",), "variables": {"DATA_LOSS": "It deletes no data."}}
+    again = {"outputs": ("Again",), "variables": {"LOSES_DATA": "false"}}
     newer = operator.cloud.action("eeeeeeee-1", "Review", "Plan", **again)
     newer["output"]["outputArtifacts"][0]["name"] = "Plan"
     operator.cloud.objects["eeeeeeee-1/Again"] = operator.cloud.objects["eeeeeeee-1/Plan"]
     operator.cloud.actions.insert(0, approve)
-    screen = operator.run("approval", "Approved")
+    screen = operator.run("approve")
     assert screen.code == 0, screen.err
     (got,) = operator.cloud.called("GetObject")
     assert got["Key"] == "eeeeeeee-1/Again"
@@ -267,7 +274,7 @@ def test_of_two_tries_the_newest_plan_counts(operator: Operator) -> None:
 
 def test_what_others_wrote_cannot_change_the_screen(operator: Operator) -> None:
     operator.cloud.approval("- delete\x1b[2K\r\n- \x1b[31mred\x1b[0m \x9b2J \u202egnp.exe\rx\tä\n")
-    screen = operator.run("approval", "Approved")
+    screen = operator.run("approve")
     assert "\n- delete\n- red \ufffd2J \ufffdgnp.exe\ufffdx\tä\n" in screen.out
 
 
@@ -291,24 +298,29 @@ def test_of_two_answers_the_second_comes_too_late(operator, code, record, said) 
         return Refusal(f"{code}Exception")
 
     operator.cloud.answers["PutApprovalResult"] = put
-    screen = operator.run("approval", "Approved")
+    screen = operator.run("approve")
     assert screen.code == 1
-    assert screen.err.startswith(f"approval.py: too late: {said}")
+    assert screen.err.startswith(f"approve: too late: {said}")
     assert screen.err.endswith(TOO_LATE)
     assert "Approved." not in screen.out
 
 
-@pytest.mark.parametrize(
-    ("answer", "waits", "said"),
-    [
-        ("Rejected", True, 'say why: make reject REASON="..."'),
-        ("Approved", False, "nothing waits for an approval; see: make status"),
-    ],
-)
-def test_nothing_is_answered(operator: Operator, answer: str, waits: bool, said: str) -> None:
+@pytest.mark.parametrize("reason", [[], ["--reason", ""], ["--reason", " "]])
+def test_a_rejection_takes_a_reason(operator: Operator, reason: list[str]) -> None:
     operator.cloud.approval(PLAN)
-    operator.cloud.stages = operator.cloud.stages if waits else []
-    assert operator.run("approval", answer) == (1, "", f"approval.py: {said}\n")
+    screen = operator.run("reject", *reason)
+    assert (screen.code, screen.out) == (2, "")
+    assert screen.err.endswith('Error: say why: make reject REASON="..."\n')
+    assert operator.cloud.calls == []
+
+
+@pytest.mark.parametrize("arguments", [["approve"], ["reject", "--reason", "x"]])
+def test_nothing_is_answered_where_nothing_waits(operator: Operator, arguments) -> None:
+    operator.cloud.approval(PLAN)
+    operator.cloud.stages = []
+    refused = f"{arguments[0]}: nothing waits for an approval; see: make status\n"
+    assert operator.run(*arguments) == (1, "", refused)
+    assert operator.cloud.called("PutApprovalResult") == []
 
 
 # ---- make start ----------------------------------------------------------------------------------
@@ -320,14 +332,14 @@ def test_start_says_what_it_has_started(operator: Operator) -> None:
         "Started execution 55555555-1 on the head of main.\nFollow it: make status, make logs\n",
         "",
     )
-    (given,) = operator.cloud.called("StartPipelineExecution")
-    assert (given["name"], "sourceRevisions" in given) == ("pipeline-1", False)
+    (request,) = operator.cloud.called("StartPipelineExecution")
+    assert (request["name"], "sourceRevisions" in request) == ("pipeline-1", False)
 
 
 def test_start_passes_on_what_aws_says(operator: Operator) -> None:
     limit = Refusal("ConcurrentPipelineExecutionsLimitExceededException", "too many")
     operator.cloud.answers["StartPipelineExecution"] = lambda _: limit
-    refused = "start.py: AWS refuses StartPipelineExecution: too many\n"
+    refused = "start: AWS refuses StartPipelineExecution: too many\n"
     assert operator.run("start") == (1, "", refused)
 
 
@@ -361,14 +373,19 @@ def test_logs_follow_a_build_to_its_end(operator: Operator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "shown"),
-    [("", "plan:1"), ("qa", "qa:0"), ("drift", "drift:2"), ("pull-request", "pull-request:3")],
+    ("arguments", "shown"),
+    [
+        ([], "plan:1"),
+        (["--build", "qa"], "qa:0"),
+        (["--build", "drift"], "drift:2"),
+        (["--build", "pull-request"], "pull-request:3"),
+    ],
 )
-def test_logs_are_of_the_last_build_or_the_named_one(operator, wanted, shown) -> None:
+def test_logs_are_of_the_last_build_or_the_named_one(operator, arguments, shown) -> None:
     for hour, name in enumerate(("Qa", "Plan", "Drift", "PullRequest")):
         operator.cloud.build(f"{name}Build", hour=hour)
     operator.cloud.log = ["hello"]
-    screen = operator.run("logs", BUILD=wanted)
+    screen = operator.run("logs", *arguments)
     assert screen.code == 0, screen.err
     assert screen.out.startswith(f"{SLUG}-{shown}, started ")
     assert screen.out.endswith("\nhello\nSUCCEEDED\n")
@@ -406,51 +423,58 @@ def test_logs_stop_being_followed_without_a_trace(operator: Operator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("build", "said"),
+    ("arguments", "removed", "said"),
     [
-        ("", "logs.py: there was no such build yet; see: make status"),
-        ("prd", "logs.py: no build prd; there are: qa, plan, prod, drift, pull-request"),
-        ("plan", "the stack has no PlanBuild; bring it up: make stack"),
+        ([], "", "logs: there was no such build yet; see: make status"),
+        (["--build", "plan"], "PlanBuild", "the stack has no PlanBuild; bring it up: make stack"),
     ],
 )
-def test_logs_that_are_not_there(operator: Operator, build: str, said: str) -> None:
-    kept = ("PlanBuild",) if build else ()
-    operator.cloud.resources = {k: v for k, v in operator.cloud.resources.items() if k not in kept}
-    assert operator.run("logs", BUILD=build) == (1, "", f"{said}\n")
+def test_logs_that_are_not_there(operator: Operator, arguments, removed: str, said: str) -> None:
+    operator.cloud.resources.pop(removed, None)
+    screen = operator.run("logs", *arguments)
+    assert (screen.code, screen.out) == (1, "")
+    assert screen.err.startswith("logs: ") and screen.err.endswith(f"{said}\n")
+
+
+def test_logs_of_no_build(operator: Operator) -> None:
+    screen = operator.run("logs", "--build", "prd")
+    assert (screen.code, screen.out) == (2, "")
+    assert "'prd' is not one of 'qa', 'plan', 'prod', 'drift', 'pull-request'" in screen.err
 
 
 # ---- make drift ----------------------------------------------------------------------------------
 
 
+DIFFERS = "1 of 5 resources differ"
+NOT_KNOWN = "not known: x"
+COULD_NOT = "drift: the build could not look: "
+
+
 @pytest.mark.parametrize(
-    ("status", "found", "code", "out", "err"),
+    ("build", "word", "sentence", "code", "out", "err"),
     [
-        ("SUCCEEDED", "none", 0, "Drift: none\n", ""),
-        ("SUCCEEDED", "no deployment on record", 0, "Drift: no deployment on record\n", ""),
-        (
-            "SUCCEEDED",
-            "not known: x",
-            2,
-            "Drift: not known: x\n",
-            "has succeeded; see: make status\n",
-        ),
-        ("SUCCEEDED", "1 of 5 resources differ", 1, "Drift: 1 of 5 resources differ\n", ""),
-        ("FAILED", "", 2, "BUILD: exit status 1\n", "drift.py: the build could not look: FAILED\n"),
-        ("STOPPED", "", 2, "BUILD: exit status 1\n", "could not look: STOPPED\n"),
-        ("FAILED", "none", 2, "BUILD: exit status 1\n", "could not look: FAILED\n"),
-        ("SUCCEEDED", "", 2, "", "could not look: SUCCEEDED\n"),
+        ("SUCCEEDED", "in-sync", "none", 0, "Drift: none\n", ""),
+        ("SUCCEEDED", "no-release", "no deployment", 0, "Drift: no deployment\n", ""),
+        ("SUCCEEDED", "unknown", NOT_KNOWN, 2, f"Drift: {NOT_KNOWN}\n", "see: make status\n"),
+        ("SUCCEEDED", "drifted", DIFFERS, 1, f"Drift: {DIFFERS}\n", ""),
+        ("FAILED", "", "", 2, "BUILD: exit status 1\n", f"{COULD_NOT}FAILED\n"),
+        ("STOPPED", "", "", 2, "BUILD: exit status 1\n", f"{COULD_NOT}STOPPED\n"),
+        ("FAILED", "in-sync", "none", 2, "BUILD: exit status 1\n", f"{COULD_NOT}FAILED\n"),
+        ("SUCCEEDED", "", "", 2, "", f"{COULD_NOT}SUCCEEDED\n"),
     ],
 )
-def test_drift_says_what_its_build_found(operator, status, found, code, out, err) -> None:
+def test_drift_says_what_its_build_found(operator, build, word, sentence, code, out, err) -> None:
     cloud = operator.cloud
     cloud.log = ["looking"]
-    contexts = [{"message": "exit status 1"}]
+    values = {"DRIFT_STATUS": word, "DRIFT": sentence}
+    exported = [{"name": name, "value": value} for name, value in values.items() if value]
+    phase = {"phaseType": "BUILD", "phaseStatus": build, "contexts": [{"message": "exit status 1"}]}
 
     def ends() -> None:
         cloud.builds[0] |= {
-            "buildStatus": status,
-            "exportedEnvironmentVariables": [{"name": "DRIFT", "value": found}] if found else [],
-            "phases": [{"phaseType": "BUILD", "phaseStatus": status, "contexts": contexts}],
+            "buildStatus": build,
+            "exportedEnvironmentVariables": exported,
+            "phases": [phase],
         }
 
     operator.waiting = iter([ends, lambda: None])
@@ -462,10 +486,10 @@ def test_drift_says_what_its_build_found(operator, status, found, code, out, err
 
 def test_drift_that_could_not_be_looked_for_is_no_drift(operator: Operator) -> None:
     operator.cloud.answers["StartBuild"] = lambda _: Refusal("AccountLimitExceededException")
-    refused = "drift.py: AWS refuses StartBuild: no\n"
+    refused = "drift: AWS refuses StartBuild: no\n"
     assert operator.run("drift") == (2, "", refused)
     operator.cloud.resources = {}
-    missing = "the stack has no DriftBuild; bring it up: make stack\n"
+    missing = "drift: the stack has no DriftBuild; bring it up: make stack\n"
     assert operator.run("drift") == (2, "", missing)
 
 
@@ -475,43 +499,51 @@ def test_drift_that_nobody_waits_for_is_no_drift(operator: Operator) -> None:
 
     operator.waiting = iter([control_c])
     screen = operator.run("drift")
-    assert (screen.code, screen.err) == (2, "\ndrift.py: stopped\n")
+    assert (screen.code, screen.err) == (2, "\ndrift: stopped\n")
 
 
-# ---- The Makefile --------------------------------------------------------------------------------
+def test_a_bug_is_no_drift_and_no_mistake_of_its_operator(operator: Operator) -> None:
+    operator.cloud.answers["ListStackResources"] = lambda _: {"StackResourceSummaries": [{}]}
+    screen = operator.run("drift")
+    assert screen.code == 2
+    assert screen.err.startswith("Traceback (most recent call last):")
+    assert screen.err.endswith("drift: this is a bug in ops/, not your mistake\n")
 
 
-def make(root: Path, *arguments: str, **env: str) -> str:
-    """What make prints, where a command of its prints itself or one of its variables."""
-    clean = {"PATH": os.environ["PATH"]} | env
-    command = ["make", "--no-print-directory", *arguments]
-    return subprocess.check_output(command, cwd=root, env=clean, text=True)
+# ---- Every command -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("target", "command"),
-    [
-        ("start", "ops/start.py"),
-        ("status", "ops/status.py"),
-        ("logs", "ops/logs.py"),
-        ("approve", "ops/approval.py Approved"),
-        ("reject", "ops/approval.py Rejected"),
-        ("releases", "ops/releases.py"),
-        ("rollback", "ops/rollback.py"),
-        ("drift", "ops/drift.py"),
-        ("destroy", "ops/destroy.py"),
-    ],
-)
-def test_make_knows_the_command(default: Path, target: str, command: str) -> None:
-    assert make(default, target, "OPS=@echo") == f"{command}\n"
-    assert f"\n  make {target:<8}  " in make(default, "help")
+def test_without_a_stack_the_way_to_one_is_shown(operator: Operator) -> None:
+    missing = Refusal("ValidationError", f"Stack with id {SLUG} does not exist")
+    operator.cloud.answers["DescribeStacks"] = lambda _: missing
+    for command in ("status", "approve", "rollback", "start", "releases", "secrets"):
+        refused = f"{command}: the stack {SLUG} does not exist; create it: make stack\n"
+        assert operator.run(command) == (1, "", refused)
 
 
-@pytest.mark.parametrize(
-    ("target", "name"), [("rollback", "TO"), ("logs", "BUILD"), ("releases", "COUNT")]
-)
-def test_what_is_typed_reaches_the_command_and_no_shell(default: Path, target, name) -> None:
-    typed = "`touch x` $(nothing)'\";| #"
-    shown = make(default, target, f"{name}={typed}", f"OPS=printenv {name} #")
-    assert shown == "`touch x` '\";| #\n"
-    assert make(default, target, f"OPS=printenv {name} #", **{name: "foreign"}) == "\n"
+def test_without_a_name_of_a_stack_make_is_recommended(operator: Operator, monkeypatch) -> None:
+    monkeypatch.setattr("operating.SLUG", "")
+    screen = operator.run("start")
+    assert (screen.code, screen.err.startswith("start: which stack? Pass --stack and ")) == (
+        1,
+        True,
+    )
+
+
+def test_help_lists_every_command(operator: Operator) -> None:
+    screen = operator.run("--help")
+    commands = re.findall(r"(?m)^  ([a-z-]+)  ", screen.out.partition("Commands:")[2])
+    assert commands == sorted(
+        """
+        approve check destroy doctor drift logs pin-cli reject releases rollback secrets
+        stack-parameters start status
+        """.split()
+    )
+    for command in commands:
+        assert operator.run(command, "--help").code == 0
+
+
+@pytest.mark.parametrize("other_operator", ["aws-iam-serverless"], indirect=True)
+def test_where_nothing_is_stored_no_command_stores_it(other_operator: Operator) -> None:
+    screen = other_operator.run("secrets")
+    assert (screen.code, "No such command 'secrets'" in screen.err) == (2, True)

@@ -1,6 +1,5 @@
 """The operator's commands, rehearsed: `make` in the repository, against the account that plays."""
 
-import json
 import sys
 import threading
 import time
@@ -9,8 +8,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from rehearsing import edit
-from test_rehearsal_gate import JOB, by_hand, workspace
+from rehearsing import JOB, by_hand, decide, edit, job_in_prod
 
 OPS = f"OPS={sys.executable}"
 
@@ -36,27 +34,22 @@ def waiting(played) -> str:
 
 def join(played) -> None:
     """Waits until everything that was started has ended."""
-    for thread in played.pipeline.threads:
+    for thread in played.api.background.threads:
         thread.join(90)
         assert not thread.is_alive()
 
 
-def test_a_release_in_the_hands_of_its_operators(deploying: Path, rehearse) -> None:
-    def before(played) -> None:
-        first = threading.Thread(target=waiting_then_approved, args=[played])
-        first.start()
-        played.pipeline.decide = lambda *_: None
-
-    seen: list[str] = []
-
-    def waiting_then_approved(played) -> None:
-        seen.append(waiting(played))
-        seen.append(make(played, "status"))
-        seen.append(make(played, "approve"))
-
-    def look(played, first) -> None:
+def test_a_release_in_the_hands_of_its_operators(deploying: Path, rehearsal) -> None:
+    with rehearsal(deploying) as played:
+        decide(played, None)  # that is left to `make approve`
+        pushing = threading.Thread(target=played.push)
+        pushing.start()
+        token = waiting(played)
+        status = make(played, "status")
+        approved = make(played, "approve")
+        pushing.join(90)
+        (first,) = played.pipeline.executions
         assert first.status == "Succeeded", first
-        token, status, approved = seen
         assert "Waits in Review: Ada asks to deploy commit" in status
         assert "- create jobs.my_data_project_job" in approved and "Approved." in approved
         # Whoever answers second changes nothing.
@@ -71,7 +64,7 @@ def test_a_release_in_the_hands_of_its_operators(deploying: Path, rehearse) -> N
             )
 
         edit(played.repository, JOB, "0 0 6 * * ?", "0 30 7 * * ?")
-        played.send(played.branch)
+        played.working_copy.push(played.branch)
         make(played, "start")
         waiting(played)
         assert "Rejected." in make(played, "reject", "REASON=not today")
@@ -96,14 +89,11 @@ def test_a_release_in_the_hands_of_its_operators(deploying: Path, rehearse) -> N
         assert "1 of 4 resources in prod are not as deployed" in drifted.stdout
         assert drifted.returncode != 0
 
-        told = make(played, "rollback", stdin="y\n")
-        assert f"To:   commit {first.commit[:8]}" in told
+        shown = make(played, "rollback", stdin="y\n")
+        assert f"To:   commit {first.commit[:8]}" in shown
         join(played)
         assert played.pipeline.executions[-1].status == "Succeeded"
         assert played.pipeline.executions[-1].rolls_back_to is first
         assert "rollback" in make(played, "status")
         assert "planned just now" in make(played, "logs", "BUILD=prod")
-        (job,) = json.loads((workspace(played) / "resources.json").read_text())["jobs"].values()
-        assert job["schedule"]["quartz_cron_expression"] == "0 0 6 * * ?"
-
-    rehearse(deploying, look, before)
+        assert job_in_prod(played)["schedule"]["quartz_cron_expression"] == "0 0 6 * * ?"

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from rehearsal import play
+from rehearsal.aws.codebuild.model import Build, BuildRequest
 from rehearsing import edit
 
 SPEC = "cicd/buildspecs/pull_request.yml"
@@ -32,7 +34,22 @@ def runs(root: Path, *commands: str) -> None:
     (root / SPEC).write_text(yaml.safe_dump(spec, sort_keys=False))
 
 
-def log(build) -> str:
+def head(played: play.Rehearsal, branch: str) -> str:
+    """The pushed commit of a branch."""
+    return played.aws.codecommit.head(branch)
+
+
+def comments(played: play.Rehearsal) -> list[dict[str, str]]:
+    """The comments on pull requests."""
+    return played.aws.codecommit.comments
+
+
+def matched(played: play.Rehearsal) -> list[tuple[str, list[str]]]:
+    """Each event so far, with the rules that it matched."""
+    return [(event.detail_type, event.rules) for event in played.aws.bus.history]
+
+
+def log(build: Build) -> str:
     """What the build's log says."""
     return build.log.read_text()
 
@@ -40,34 +57,34 @@ def log(build) -> str:
 # ---- In a rehearsal ------------------------------------------------------------------------------
 
 
-def test_a_green_pull_request_gets_one_comment(repository: Path, rehearse) -> None:
-    def look(played, _) -> None:
+def test_a_green_pull_request_gets_one_comment(repository: Path, rehearsal) -> None:
+    with rehearsal(repository) as played:
+        played.working_copy.push(played.branch)
         (played.repository / "README.md").write_text("# Changed\n")
         build = played.pull_request("feature")
         assert build.status == "SUCCEEDED", build.failure + log(build)
         assert "no findings in" in log(build)
         (report,) = build.reports
         assert report.passed and not report.failed
-        (comment,) = played.aws.comments
+        (comment,) = comments(played)
         assert comment["role"] == "PullRequestBuildRole"
         assert comment["pullRequestId"] == "1"
         assert comment["repositoryName"] == "my-data-project"
-        assert comment["beforeCommitId"] == played.head("main")
-        assert comment["afterCommitId"] == played.head("feature")
+        assert comment["beforeCommitId"] == head(played, "main")
+        assert comment["afterCommitId"] == head(played, "feature")
         first, tests, link = comment["content"].split("\n\n")
-        assert first.startswith(f"**The build of commit `{played.head('feature')}` succeeded**, ")
+        assert first.startswith(f"**The build of commit `{head(played, 'feature')}` succeeded**, ")
         assert tests.startswith(f"Unit tests: {report.passed} passed, 0 failed, ")
         page = "codesuite/codebuild/projects/my-data-project-pull-request/build"
         assert f"(https://us-east-1.console.aws.amazon.com/{page}/{build.project}%3A" in link
         assert not [call for call in played.aws.calls if not call.allowed]
         assert played.pipeline.executions == []  # it deploys nothing
-        assert played.pipeline.mails == []
-
-    rehearse(repository, look, push=False)
+        assert played.mails == []
 
 
-def test_a_failing_test_is_named(repository: Path, rehearse) -> None:
-    def look(played, _) -> None:
+def test_a_failing_test_is_named(repository: Path, rehearsal) -> None:
+    with rehearsal(repository) as played:
+        played.working_copy.push(played.branch)
         edit(played.repository, TEST, 'assert "--schema" in', 'assert "--catalogue" in')
         for step in ("check", "lint", "build"):
             line = f'      - export STEP="make {step}" && make {step}\n'
@@ -75,43 +92,41 @@ def test_a_failing_test_is_named(repository: Path, rehearse) -> None:
         build = played.pull_request("feature")
         assert build.status == "FAILED"
         assert "exit status 2" in build.failure
-        content = played.aws.comments[0]["content"]
-        assert f"`{played.head('feature')}` failed in `make test`**" in content
+        content = comments(played)[0]["content"]
+        assert f"`{head(played, 'feature')}` failed in `make test`**" in content
         assert "1 failed" in content
         assert "\n- `tests.unit.test_main.test_main_says_what_is_missing`\n" in content
 
-    rehearse(repository, look, push=False)
 
-
-def test_each_revision_gets_a_comment_that_names_its_commit(repository: Path, rehearse) -> None:
-    def look(played, _) -> None:
+def test_each_revision_gets_a_comment_that_names_its_commit(repository: Path, rehearsal) -> None:
+    with rehearsal(repository) as played:
+        played.working_copy.push(played.branch)
         runs(played.repository, "test ! -e bad")
         (played.repository / "bad").touch()
-        first, commit = played.pull_request("feature"), played.head("feature")
+        first, commit = played.pull_request("feature"), head(played, "feature")
         (played.repository / "bad").unlink()
         second = played.pull_request("feature")
         assert (first.status, second.status) == ("FAILED", "SUCCEEDED")
-        red, green = played.aws.comments
+        red, green = comments(played)
         assert red["content"].startswith(f"**The build of commit `{commit}` failed**")
         assert green["content"].startswith(
-            f"**The build of commit `{played.head('feature')}` succeeded**"
+            f"**The build of commit `{head(played, 'feature')}` succeeded**"
         )
-        assert {one["pullRequestId"] for one in (red, green)} == {"1"}
-        assert green["afterCommitId"] == played.head("feature") != commit == red["afterCommitId"]
+        assert {red["pullRequestId"], green["pullRequestId"]} == {"1"}
+        assert green["afterCommitId"] == head(played, "feature") != commit == red["afterCommitId"]
 
         other = played.pull_request("another")
         assert other.status == "SUCCEEDED"
-        assert played.aws.comments[2]["pullRequestId"] == "2"
-
-    rehearse(repository, look, push=False)
+        assert comments(played)[2]["pullRequestId"] == "2"
 
 
-def test_an_installation_that_fails_is_commented_on_too(repository: Path, rehearse) -> None:
-    def look(played, _) -> None:
+def test_an_installation_that_fails_is_commented_on_too(repository: Path, rehearsal) -> None:
+    with rehearsal(repository) as played:
+        played.working_copy.push(played.branch)
         edit(played.repository, SPEC, 'pip install --quiet "uv==$UV_VERSION"', "test -e nowhere")
         build = played.pull_request("feature")
         assert [phase.name for phase in build.phases] == ["DOWNLOAD_SOURCE", "INSTALL"]
-        (comment,) = played.aws.comments
+        (comment,) = comments(played)
         assert "failed in `pip install uv`**" in comment["content"]
         assert "test -e nowhere" in build.failure
 
@@ -121,55 +136,52 @@ def test_an_installation_that_fails_is_commented_on_too(repository: Path, rehear
         again = played.pull_request("feature")
         assert again.failure.startswith("INSTALL: ") and "command -v uv" in again.failure
 
-    rehearse(repository, look, push=False)
 
-
-def test_a_comment_that_is_refused_fails_the_build(repository: Path, rehearse) -> None:
+def test_a_comment_that_is_refused_fails_the_build(repository: Path, rehearsal) -> None:
     rights = "codecommit:GitPull, codecommit:PostCommentForPullRequest"
     edit(repository, "cicd/stack.yml", rights, "codecommit:GitPull")
 
-    def look(played, _) -> None:
+    with rehearsal(repository) as played:
+        played.working_copy.push(played.branch)
         runs(played.repository, "true")
         build = played.pull_request("feature")
         assert build.failure.startswith("POST_BUILD")
-        (line,) = (one for one in log(build).splitlines() if one.startswith("comment.py: "))
+        (line,) = (text for text in log(build).splitlines() if text.startswith("comment.py: "))
         assert line.startswith(
             "comment.py: aws codecommit post-comment-for-pull-request:"
             " An error occurred (AccessDeniedException)"
         )
         assert "codecommit:PostCommentForPullRequest" in line
-        assert played.aws.comments == []
-
-    rehearse(repository, look, push=False)
+        assert comments(played) == []
 
 
-def test_a_build_by_hand_comments_on_nothing(repository: Path, rehearse) -> None:
+def test_a_build_by_hand_comments_on_nothing(repository: Path, rehearsal) -> None:
     runs(repository, 'test "$CODEBUILD_RESOLVED_SOURCE_VERSION" = "$(git rev-parse HEAD)"')
 
-    def look(played, _) -> None:
-        build = played.codebuild.run("PullRequestBuild", [], {}, {}, "Ada")
+    with rehearsal(repository) as played:
+        played.working_copy.push(played.branch)
+        build = played.codebuild.run("PullRequestBuild", BuildRequest("Ada"))
         assert build.status == "SUCCEEDED", build.failure
         assert "there is nothing to comment on" in log(build)
-        assert played.aws.comments == []
-
-    rehearse(repository, look, push=False)
+        assert comments(played) == []
 
 
-def test_what_a_pull_request_cannot_reach(repository: Path, rehearse) -> None:
+def test_what_a_pull_request_cannot_reach(repository: Path, rehearsal) -> None:
     """Its buildspec is its own: it may ask for anything."""
 
-    def look(played, _) -> None:
-        aws = played.aws
-        bucket, key = aws.identity("ArtifactBucket")["ref"], "my-data-project-Pipe/Source/aB3xY7z"
+    with rehearsal(repository) as played:
+        played.working_copy.push(played.branch)
+        aws, stack = played.aws, played.aws.stack
+        bucket, key = stack.ref("ArtifactBucket"), "my-data-project-Pipe/Source/aB3xY7z"
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w") as archive:
             archive.writestr("README.md", "reviewed")
         aws.client("s3").put_object(Bucket=bucket, Key=key, Body=packed.getvalue())
-        pipeline, role = aws.arn("Pipeline").rpartition(":")[2], aws.arn("ProdBuildRole")
+        pipeline, role = stack.ref("Pipeline"), stack.arn("ProdBuildRole")
         asks = {
             "secretsmanager:GetSecretValue": [
-                f"secretsmanager get-secret-value --secret-id {aws.arn('ProdSecret')}",
-                f"secretsmanager get-secret-value --secret-id {aws.arn('QaSecret')}",
+                f"secretsmanager get-secret-value --secret-id {stack.arn('ProdSecret')}",
+                f"secretsmanager get-secret-value --secret-id {stack.arn('QaSecret')}",
             ],
             "s3:GetObject": [f"s3api get-object --bucket {bucket} --key {key} stolen.zip"],
             "s3:ListBucket": [f"s3api list-objects-v2 --bucket {bucket}"],
@@ -181,18 +193,15 @@ def test_what_a_pull_request_cannot_reach(repository: Path, rehearse) -> None:
             "codepipeline:StartPipelineExecution": [
                 f"codepipeline start-pipeline-execution --name {pipeline}"
             ],
-            "sns:Publish": [f"sns publish --topic-arn {aws.arn('Topic')} --message hello"],
+            "sns:Publish": [f"sns publish --topic-arn {stack.arn('Topic')} --message hello"],
             "sts:AssumeRole": [f"sts assume-role --role-arn {role} --role-session-name me"],
             "kms:GenerateDataKey": [
-                f"kms generate-data-key --key-id {aws.arn('Key')} --key-spec AES_256"
+                f"kms generate-data-key --key-id {stack.arn('Key')} --key-spec AES_256"
             ],
         }
         commands = [command for several in asks.values() for command in several]
-        runs(
-            played.repository,
-            "env",
-            *(f"if aws {command}; then echo 'REACHED IT'; fi" for command in commands),
-        )
+        attempts = [f"if aws {command}; then echo 'REACHED IT'; fi" for command in commands]
+        runs(played.repository, "env", *attempts)
         build = played.pull_request("feature")
         assert build.status == "SUCCEEDED", build.failure + log(build)
         text = log(build)
@@ -213,38 +222,27 @@ def test_what_a_pull_request_cannot_reach(repository: Path, rehearse) -> None:
         assert not (build.log.parent / "src/stolen.zip").exists()
         body = aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
         assert body == packed.getvalue()
-        assert [one.project for one in played.codebuild.builds] == [build.project]
-        assert (played.pipeline.executions, played.pipeline.mails) == ([], [])
-
-    rehearse(repository, look, push=False)
+        assert [other.project for other in played.codebuild.builds] == [build.project]
+        assert (played.pipeline.executions, played.mails) == ([], [])
 
 
-def test_pull_requests_and_pushes_start_what_is_theirs(deploying: Path, rehearse) -> None:
+def test_pull_requests_and_pushes_start_what_is_theirs(deploying: Path, rehearsal) -> None:
     runs(deploying, "true")
 
-    def look(played, _) -> None:
-        hit: list[tuple[str, list[str]]] = []
-        emit = played.aws.emit
-
-        def listen(source: str, kind: str, *rest) -> list[dict]:
-            found = emit(source, kind, *rest)
-            hit.append((kind.split(" State Change")[0], [one["Rule"] for one in found]))
-            return found
-
-        played.aws.emit = listen
+    with rehearsal(deploying) as played:
+        played.working_copy.push(played.branch)
         build = played.pull_request("feature")
-        assert hit == [
-            ("CodeCommit Repository", []),  # the push to the branch
-            ("CodeCommit Pull Request", ["PullRequestRule"]),
-            ("CodeBuild Build", []),
+        assert matched(played) == [
+            ("CodeCommit Repository State Change", []),  # the push to the branch
+            ("CodeCommit Pull Request State Change", ["PullRequestRule"]),
+            ("CodeBuild Build State Change", []),
         ]
-        hit.clear()
-        assert played.pipeline.push("feature", played.head("feature"), "") is None
-        assert hit == [("CodeCommit Repository", [])]
-        assert [one.project for one in played.codebuild.builds] == [build.project]
+        played.aws.bus.history.clear()
+        codecommit = played.aws.codecommit
+        assert codecommit.announce_push("feature", head(played, "feature")) == []
+        assert matched(played) == [("CodeCommit Repository State Change", [])]
+        assert [other.project for other in played.codebuild.builds] == [build.project]
         assert played.pipeline.executions == []
-
-    rehearse(deploying, look, push=False)
 
 
 # ---- What the comment says of what it is given ---------------------------------------------------
@@ -283,7 +281,9 @@ def comment(default: Path, tmp_path: Path):
 
 def junit(*names: str) -> str:
     """A report in which these tests failed and one passed."""
-    cases = "".join(f'<testcase classname="t" name="{one}"><failure/></testcase>' for one in names)
+    cases = "".join(
+        f'<testcase classname="t" name="{name}"><failure/></testcase>' for name in names
+    )
     return f'<testsuites><testsuite><testcase name="good"/>{cases}</testsuite></testsuites>'
 
 
@@ -297,7 +297,7 @@ def test_the_comment_says_what_failed_and_how_long_it_took(comment) -> None:
 def test_names_of_tests_mean_nothing_in_markdown(comment) -> None:
     name = "x`](https://evil.example)\u202e **bold** &#10;&#10;# title" + "y" * 200
     _, content = comment(junit(name), STEP="make `test`\n\n# x")
-    (line,) = (one for one in content.splitlines() if one.startswith("- "))
+    (line,) = (text for text in content.splitlines() if text.startswith("- "))
     assert line.startswith("- `t.x?](https://evil.example)? **bold** ??# title")
     assert line.endswith("...`") and line.count("`") == 2 and len(line) < 160
     assert "failed in `make ?test???# x`**" in content
@@ -338,7 +338,7 @@ def test_without_a_pull_request_nothing_is_called(comment, tmp_path: Path) -> No
 @pytest.mark.parametrize("partition", ["aws", "aws-us-gov", "aws-cn", "aws-eusc"])
 def test_the_link_has_the_console_that_the_stack_has(comment, default, partition: str) -> None:
     stack = (default / "cicd/stack.yml").read_text()
-    (line,) = (one for one in stack.splitlines() if f"    {partition}: {{Console:" in one)
+    (line,) = (text for text in stack.splitlines() if f"    {partition}: {{Console:" in text)
     _, content = comment(CODEBUILD_BUILD_ARN=f"arn:{partition}:codebuild:r-1:1:build/p:a1")
     page = "codesuite/codebuild/projects/p/build/p%3Aa1/?region=r-1"
     host = line.split("Console: ")[1].rstrip("}")

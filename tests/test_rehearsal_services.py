@@ -6,8 +6,14 @@ from pathlib import Path
 import pytest
 
 from rehearsal import play
-from rehearsal.aws import iam
-from rehearsal.aws.account import transform
+from rehearsal.aws import iam, rights
+from rehearsal.aws.codebuild.log import stream_of
+from rehearsal.aws.codebuild.model import Build
+from rehearsal.aws.errors import Unsupported
+from rehearsal.aws.events import transform
+from rehearsal.aws.protocols import Request
+from rehearsal.aws.stack import Stack
+from rehearsing import edit
 
 BUCKET = "arn:aws:s3:::bucket"
 
@@ -68,7 +74,7 @@ def test_iam_decides_on_conditions(condition: dict, context: dict, holds: bool) 
 
 def test_iam_says_what_it_does_not_know() -> None:
     statement = allow(Condition={"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}})
-    with pytest.raises(NotImplementedError, match="IpAddress"):
+    with pytest.raises(Unsupported, match="IpAddress"):
         iam.allows([statement], "s3:GetObject", f"{BUCKET}/x", {"aws:SourceIp": "10.0.0.1"})
 
 
@@ -83,8 +89,8 @@ def test_iam_says_what_it_does_not_know() -> None:
 def test_an_input_transformer_makes_json(template: str, made: object) -> None:
     paths = {"commit": "$.detail.commitId", "n": "$.detail.n"}
     event = {"detail": {"commitId": "abc", "n": "7"}}
-    told = {"InputPathsMap": paths, "InputTemplate": template}
-    assert transform(told, event) == made
+    transformer = {"InputPathsMap": paths, "InputTemplate": template}
+    assert transform(transformer, event) == made
 
 
 # ---- A buildspec's phases ------------------------------------------------------------------------
@@ -99,9 +105,8 @@ def build(default: Path, tmp_path: Path):
         shutil.copytree(default, root, ignore=shutil.ignore_patterns(".git", ".venv"))
         (root / "cicd/buildspecs/qa.yml").write_text(spec)
         with play.opened(root, quick=True, engine=False, operator=False) as played:
-            execution = played.push()
+            played.push()
             build = played.codebuild.builds[0]
-            build.execution = execution
             lines = build.log.read_text().splitlines()
         return build, [line for line in lines if line.startswith("say:")]
 
@@ -211,6 +216,116 @@ def test_a_buildspec_that_cannot_be_read(default: Path) -> None:
             (played.repository / "cicd/buildspecs/qa.yml").write_text(spec)
             played.push()
         builds = played.codebuild.builds
-    assert [phases(one) for one in builds] == [{"DOWNLOAD_SOURCE": "FAILED"}] * 3
-    for one, said in zip(builds, UNREADABLE.values(), strict=True):
-        assert said in one.failure
+    assert [phases(build) for build in builds] == [{"DOWNLOAD_SOURCE": "FAILED"}] * 3
+    for build, message in zip(builds, UNREADABLE.values(), strict=True):
+        assert message in build.failure
+
+
+# ---- Events --------------------------------------------------------------------------------------
+
+ON_A_PUSH = """
+    Type: AWS::Events::Rule
+    Properties:
+      EventPattern: {source: [aws.codecommit], detail-type: [CodeCommit Repository State Change]}
+      Targets:
+"""
+TO_A_BUILD = """\
+        - Id: build
+          Arn: !GetAtt PullRequestBuild.Arn
+          RoleArn: !GetAtt BuildRuleRole.Arn
+"""
+TO_A_QUEUE = """\
+        - {Id: queue, Arn: !Sub "arn:aws:sqs:${AWS::Region}:${AWS::AccountId}:queue"}
+"""
+
+
+@pytest.fixture
+def with_rule(default: Path, tmp_path: Path):
+    """A function: rehearses the default rendering with one more rule, before all others."""
+
+    def run(rule: str):
+        root = tmp_path / "my-data-project"
+        shutil.copytree(default, root, ignore=shutil.ignore_patterns(".git", ".venv"))
+        edit(root, "cicd/stack.yml", "\nResources:\n", f"\nResources:\n  AnotherRule:{rule}")
+        build = "version: 0.2\nphases: {build: {commands: [ls]}}\n"
+        (root / "cicd/buildspecs/pull_request.yml").write_text(build)
+        return play.opened(root, quick=True, engine=False, operator=False)
+
+    return run
+
+
+def test_a_rule_on_a_push_may_start_a_build(with_rule) -> None:
+    with with_rule(ON_A_PUSH + TO_A_BUILD) as played:
+        played.working_copy.push(played.branch)
+        (build,) = played.send("feature")
+        assert build.project == "my-data-project-pull-request"
+        assert build.status == "SUCCEEDED", build.failure
+        assert played.codebuild.builds == [build]
+        assert [event.rules for event in played.aws.bus.history] == [["AnotherRule"], []]
+
+
+def test_a_push_starts_what_each_of_its_rules_names(with_rule) -> None:
+    with with_rule(ON_A_PUSH + TO_A_BUILD) as played:
+        build, execution = played.send(played.branch)
+        assert played.aws.bus.history[0].rules == ["AnotherRule", "PushRule"]
+        assert [build] == played.codebuild.builds[:1]
+        assert [execution] == played.pipeline.executions
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (ON_A_PUSH + TO_A_QUEUE, "AnotherRule: the rehearsal has no target arn:aws:sqs:us-east-1:"),
+        (
+            ON_A_PUSH + TO_A_BUILD + "          InputPath: $.detail\n",
+            r"AnotherRule: the rehearsal knows no \['InputPath'\] of a target",
+        ),
+        (
+            ON_A_PUSH.replace("      Event", "      EventBusName: own\n      Event") + TO_A_BUILD,
+            "AnotherRule: the rehearsal has the default event bus only",
+        ),
+        (
+            "\n    Type: AWS::Events::Rule\n    Properties:\n      Targets:\n" + TO_A_BUILD,
+            "AnotherRule: a rule without EventPattern or ScheduleExpression",
+        ),
+    ],
+    ids=["target", "input", "bus", "pattern"],
+)
+def test_what_the_bus_does_not_know_is_an_error(with_rule, rule: str, message: str) -> None:
+    with with_rule(rule) as played, pytest.raises(Unsupported, match=message):
+        played.send("feature")
+
+
+def test_a_rule_that_is_disabled_starts_nothing(with_rule) -> None:
+    disabled = ON_A_PUSH.replace("      EventPattern", "      State: DISABLED\n      EventPattern")
+    with with_rule(disabled + TO_A_QUEUE) as played:
+        assert played.send("feature") == []
+
+
+# ---- Logs ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("log", "stream"),
+    [({"StreamName": "qa"}, "qa/00000001"), ({}, "00000001")],
+)
+def test_a_stream_has_its_projects_prefix(tmp_path: Path, log: dict, stream: str) -> None:
+    project = {"LogsConfig": {"CloudWatchLogs": {"GroupName": "/aws/codebuild/stack", **log}}}
+    build = Build("stack-qa:00000001", "stack-qa", "QaBuildRole", tmp_path / "build.log")
+    assert stream_of(project, build) == ("/aws/codebuild/stack", stream)
+
+
+ONE_GROUP = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/codebuild/stack:log-stream:"
+
+
+def test_a_right_on_a_log_group_is_decided_by_stream() -> None:
+    place = {"logGroupName": "/aws/codebuild/stack", "logStreamName": "qa/00000001"}
+    request = Request("logs", "PutLogEvents", place, "QaBuildRole")
+    stack = Stack.__new__(Stack)
+    stack.region = "us-east-1"
+    (right,) = rights.required(request, rights.Facts(stack, lambda bucket, key: True))
+    assert right.resource == f"{ONE_GROUP}qa/00000001"
+    statement = {"Effect": "Allow", "Action": "logs:*", "Resource": f"{ONE_GROUP}qa/*"}
+    assert iam.allows([statement], right.action, right.resource, {})
+    others = statement | {"Resource": f"{ONE_GROUP}prod/*"}
+    assert not iam.allows([others], right.action, right.resource, {})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from operating import Operator, Refusal, operators
+from operating import Operator, Refusal, at_work
 
 A, B, C, D, E = (f"{letter * 8}-1" for letter in "abcde")
 REVERT = "Revert the commit instead, and push that: git revert <commit>, make push"
@@ -14,13 +14,14 @@ REVERT = "Revert the commit instead, and push that: git revert <commit>, make pu
 @pytest.fixture
 def operator(default: Path, monkeypatch, capsys) -> Iterator[Operator]:
     """An operator of the default rendering, in which nothing has been deployed."""
-    yield from operators(default, monkeypatch, capsys)
+    with at_work(default, monkeypatch, capsys) as operator:
+        yield operator
 
 
 def released(operator: Operator, *releases: str, status: str = "Succeeded") -> None:
     """Deploys to production, the oldest first: `a`, or `c>a` for c, which brought a back."""
-    for one in releases:
-        execution, _, target = one.partition(">")
+    for release in releases:
+        execution, _, target = release.partition(">")
         back_to = f"{target * 8}-1" if target else ""
         operator.cloud.release(f"{execution * 8}-1", f"{execution * 4}99990000", back_to)
     latest = operator.cloud.executions[0]["pipelineExecutionId"] if releases else A
@@ -59,10 +60,10 @@ def test_a_release_that_was_deployed_twice_is_one(operator: Operator) -> None:
 
 def test_only_so_many_releases_are_listed(operator: Operator) -> None:
     released(operator, *"abcde")
-    lines = operator.run("releases", COUNT="2").lines
+    lines = operator.run("releases", "--count", "2").lines
     assert [line.split()[0] for line in lines] == "Execution eeeeeeee dddddddd Older Back".split()
     assert lines[3] == "Older ones: make releases COUNT=6"
-    assert "Older" not in operator.run("releases", COUNT="5").out
+    assert "Older" not in operator.run("releases", "--count", "5").out
 
 
 def test_without_a_release_there_is_nothing_to_list(operator: Operator) -> None:
@@ -70,15 +71,18 @@ def test_without_a_release_there_is_nothing_to_list(operator: Operator) -> None:
     assert operator.run("releases") == (0, said, "")
 
 
-@pytest.mark.parametrize("count", ["0", "-1", "ten", "²"])
-def test_releases_are_counted_in_numbers(operator: Operator, count: str) -> None:
-    said = f"releases.py: COUNT={count} is no number of releases; try: make releases COUNT=30\n"
-    assert operator.run("releases", COUNT=count) == (1, "", said)
+@pytest.mark.parametrize(
+    ("count", "shown"), [("0", "0"), ("-1", "-1"), ("ten", "'ten'"), ("²", "'²'")]
+)
+def test_releases_are_counted_in_numbers(operator: Operator, count: str, shown: str) -> None:
+    screen = operator.run("releases", "--count", count)
+    assert (screen.code, screen.out) == (2, "")
+    assert f"Error: Invalid value for '--count': {shown} is not " in screen.err
 
 
 def test_an_approver_is_what_the_record_says(operator: Operator) -> None:
     released(operator, "a")
-    (record,) = (one for one in operator.cloud.actions if one["actionName"] == "Approve")
+    (record,) = (item for item in operator.cloud.actions if item["actionName"] == "Approve")
     del record["updatedBy"]
     record["output"]["executionResult"] = {"externalExecutionSummary": "Approved by console"}
     assert " Approved by console deployed now" in operator.run("releases").lines[1]
@@ -113,7 +117,7 @@ def test_a_rollback_shows_from_where_to_where_and_asks(operator: Operator) -> No
             "targetPipelineExecutionId": A,
         }
     ]
-    looked_at = [one["Key"] for one in operator.cloud.called("HeadObject")]
+    looked_at = [request["Key"] for request in operator.cloud.called("HeadObject")]
     assert looked_at == [f"{A}/Source", f"{A}/Wheel", f"{A}/Plan"]
 
 
@@ -139,10 +143,10 @@ def test_a_rollback_shows_from_where_to_where_and_asks(operator: Operator) -> No
 )
 def test_a_rollback_goes_to(operator: Operator, releases, status, to, target) -> None:
     released(operator, *releases, status=status)
-    screen = operator.run("rollback", TO=to)  # nobody is at the keyboard: nobody is asked
+    screen = operator.run("rollback", "--to", to)  # nobody is at the keyboard: nobody is asked
     assert screen.code == 0, screen.err
-    (given,) = operator.cloud.called("RollbackStage")
-    assert given["targetPipelineExecutionId"] == target
+    (request,) = operator.cloud.called("RollbackStage")
+    assert request["targetPipelineExecutionId"] == target
 
 
 NONE = (
@@ -157,8 +161,18 @@ NONE = (
         ([], "Failed", "", NONE),
         (["a"], "Succeeded", "", f"there is no release before {A} to go back to. {REVERT}"),
         (["b", "c>b"], "Succeeded", "", f"there is no release before {B} to go back to. {REVERT}"),
-        (["a", "b"], "InProgress", "", "Production is at work; wait for it: make logs BUILD=prod"),
-        (["a", "b"], "Stopping", "a", "Production is at work; wait for it: make logs BUILD=prod"),
+        (
+            ["a", "b"],
+            "InProgress",
+            "",
+            "a deployment to Production is running; wait for it: make logs BUILD=prod",
+        ),
+        (
+            ["a", "b"],
+            "Stopping",
+            "a",
+            "a deployment to Production is running; wait for it: make logs BUILD=prod",
+        ),
         (["a", "b"], "Succeeded", "f", "no release that AWS can go back to begins with f;"),
         (["a", "b"], "Succeeded", "b", f"{B} is what production has; nothing is changed"),
         (["a", "b", "c>a"], "Succeeded", "a", f"{A} is what production has; nothing is changed"),
@@ -173,19 +187,19 @@ NONE = (
 )
 def test_a_rollback_without_a_target_changes_nothing(operator, releases, status, to, said) -> None:
     released(operator, *releases, status=status)
-    screen = operator.run("rollback", typed="y\n", TO=to)
+    screen = operator.run("rollback", "--to", to, typed="y\n")
     assert screen.code == 1
-    assert screen.err.startswith("rollback.py: ") and said in screen.err
+    assert screen.err.startswith("rollback: ") and said in screen.err
     assert operator.cloud.called("RollbackStage") == []
 
 
 def test_a_target_must_be_the_only_one_of_its_name(operator: Operator) -> None:
     released(operator, "a", "b")
     operator.cloud.release("abab-1", "cccc99990000")
-    screen = operator.run("rollback", TO="a")
-    said = "rollback.py: 2 executions begin with a; give TO more of its characters\n"
+    screen = operator.run("rollback", "--to", "a")
+    said = "rollback: 2 executions begin with a; give TO more of its characters\n"
     assert (screen.code, screen.err) == (1, said)
-    assert operator.run("rollback", TO="aa").code == 0
+    assert operator.run("rollback", "--to", "aa").code == 0
 
 
 def test_a_release_whose_files_have_expired_is_none_to_go_back_to(operator: Operator) -> None:
@@ -194,7 +208,7 @@ def test_a_release_whose_files_have_expired_is_none_to_go_back_to(operator: Oper
     screen = operator.run("rollback")
     assert (screen.code, screen.err) == (
         1,
-        f"rollback.py: the artifact Wheel of {A} is gone: artifacts are kept for 180 days"
+        f"rollback: the artifact Wheel of {A} is gone: artifacts are kept for 180 days"
         f" (docs/operations.md). {REVERT}\n",
     )
     assert operator.cloud.called("RollbackStage") == []
@@ -204,14 +218,14 @@ def test_who_may_not_look_at_the_files_is_told_so(operator: Operator) -> None:
     released(operator, "a", "b")
     operator.cloud.answers["HeadObject"] = lambda _: Refusal("403", "Forbidden")
     screen = operator.run("rollback")
-    assert screen.err == "rollback.py: AWS refuses HeadObject: Forbidden\n"
+    assert screen.err == "rollback: AWS refuses HeadObject: Forbidden\n"
 
 
 @pytest.mark.parametrize("typed", ["\n", "n\n", "a\n"])
 def test_no_is_no(operator: Operator, typed: str) -> None:
     released(operator, "a", "b")
     screen = operator.run("rollback", typed=typed)
-    assert (screen.code, screen.err) == (1, "rollback.py: nothing is changed\n")
+    assert (screen.code, screen.err) == (1, "rollback: nothing is changed\n")
     assert operator.cloud.called("RollbackStage") == []
 
 
@@ -231,7 +245,7 @@ def test_what_aws_cannot_roll_back_is_reverted(operator: Operator) -> None:
     released(operator, "a", "b")
     outdated = Refusal("UnableToRollbackStageException", "The pipeline version has changed.")
     operator.cloud.answers["RollbackStage"] = lambda _: outdated
-    said = f"rollback.py: AWS cannot roll back: The pipeline version has changed. {REVERT}\n"
+    said = f"rollback: AWS cannot roll back: The pipeline version has changed. {REVERT}\n"
     assert operator.run("rollback").err == said
     operator.cloud.answers["RollbackStage"] = lambda _: Refusal("ConflictException", "busy")
-    assert operator.run("rollback").err == "rollback.py: AWS refuses RollbackStage: busy\n"
+    assert operator.run("rollback").err == "rollback: AWS refuses RollbackStage: busy\n"

@@ -16,7 +16,8 @@ from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 from cloud_radar.cf.unit import Template
 from moto.events.models import EventPattern
 
-from rehearsal.aws.account import transform, without_no_value
+from rehearsal.aws.events import transform
+from rehearsal.aws.stack import without_no_value
 from steps import load
 
 AUTHS = ["pat", "oauth-m2m", "aws-iam"]

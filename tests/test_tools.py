@@ -1,19 +1,20 @@
-"""The rendered `make` commands for the pipeline, run by make against moto's server.
+"""The rendered Makefile: what it passes on, and the commands that need `make` itself.
 
-moto has no executions of CodePipeline, so a loopback server answers for those; and it creates no
-CodeBuild project from a stack, so the stack that these tests create has parameters in their place.
+`make stack`, `make push` and one `make secrets` run against moto's server. moto creates no
+CodeBuild project from a stack, so the stack that these tests create has a topic in its place.
 """
 
+import fcntl
 import hashlib
-import io
 import json
 import os
 import pty
-import re
 import shutil
 import subprocess
+import sys
+import termios
 import urllib.request
-import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
@@ -22,11 +23,144 @@ import yaml
 from moto.server import ThreadedMotoServer
 
 from loopback import Answer, Request, serve
+from operating import SLUG, Cloud, Operator, Screen, Shape, at_work
 
-SLUG = "my-data-project"
 CANARY = "dapi0123456789canary"
 CLIENT_ID = "11111111-2222-3333-4444-555555555555"
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "example"}
+
+
+@pytest.fixture
+def operator(default: Path, monkeypatch, capsys) -> Iterator[Operator]:
+    """An operator of the default rendering, whose stack has just been created."""
+    with at_work(default, monkeypatch, capsys) as operator:
+        yield operator
+
+
+# ---- What make passes on -------------------------------------------------------------------------
+
+# Takes the place of uv and Python: prints its arguments, and the variables that make exports.
+PRINTER = """
+import json, os, sys
+names = "STACK REGION PARAMETERS ENV REASON TO BUILD COUNT VERSION KEEP_DEPLOYMENTS".split()
+print(json.dumps([sys.argv[1:], {name: os.environ[name] for name in names if name in os.environ}]))
+"""
+ENTRANCE = ["-m", "ops", "--stack", SLUG, "--region", "us-east-1"]
+
+
+class Make:
+    """`make` in the default rendering, whose commands print what they are called with."""
+
+    def __init__(self, root: Path, printer: Path) -> None:
+        self.root, self.program = root, f"OPS={sys.executable} {printer}"
+
+    def text(self, *arguments: str, **env: str) -> str:
+        """What make prints."""
+        clean = {"PATH": os.environ["PATH"]} | env
+        command = ["make", "--no-print-directory", *arguments, self.program]
+        return subprocess.check_output(command, cwd=self.root, env=clean, text=True)
+
+    def call(self, *arguments: str) -> list[str]:
+        """What a command of the project's own stack is called with."""
+        words, exported = json.loads(self.text(*arguments))
+        assert exported == {}
+        assert words[: len(ENTRANCE)] == ENTRANCE
+        return words[len(ENTRANCE) :]
+
+
+@pytest.fixture
+def make(default: Path, tmp_path: Path) -> Make:
+    """make, whose commands print what they are called with."""
+    (tmp_path / "printer.py").write_text(PRINTER)
+    return Make(default, tmp_path / "printer.py")
+
+
+COMMANDS = [
+    (["doctor"], ["doctor"]),
+    (["doctor", "PARAMETERS=A=b C='d e'"], ["doctor", "--parameters", "A=b C='d e'"]),
+    (["secrets"], ["secrets"]),
+    (["secrets", "ENV=qa"], ["secrets", "qa"]),
+    (["start"], ["start"]),
+    (["status"], ["status"]),
+    (["logs"], ["logs"]),
+    (["logs", "BUILD=qa"], ["logs", "--build", "qa"]),
+    (["approve"], ["approve"]),
+    (["approve", "REASON=looks good"], ["approve", "--reason", "looks good"]),
+    (["reject", "REASON=not today"], ["reject", "--reason", "not today"]),
+    (["releases"], ["releases"]),
+    (["releases", "COUNT=3"], ["releases", "--count", "3"]),
+    (["rollback"], ["rollback"]),
+    (["rollback", "TO=3f1c"], ["rollback", "--to", "3f1c"]),
+    (["drift"], ["drift"]),
+    (["pin-cli"], ["pin-cli"]),
+    (["pin-cli", "VERSION=1.27.0"], ["pin-cli", "1.27.0"]),
+    (["destroy"], ["destroy"]),
+    (["destroy", "KEEP_DEPLOYMENTS=1"], ["destroy", "--keep-deployments"]),
+]
+
+
+@pytest.mark.parametrize(("typed", "call"), COMMANDS)
+def test_make_calls_the_command(make: Make, operator: Operator, typed, call) -> None:
+    assert make.call(*typed) == call
+    assert operator.run(*call, "--help").code == 0  # which knows these options
+    assert f"\n  make {typed[0]:<8}  " in make.text("help")
+
+
+LITERALLY = [
+    "'; touch pwned; '",
+    "$(touch pwned) `touch pwned`",
+    "$(shell touch pwned)",
+    "$x $$y ${HOME}",
+    '"quoted" \\ and #',
+    "two\nlines\\\nthree",
+    "-x",
+    "a'b",
+    "(a, b) * ? ~ | & ;",
+]
+
+
+@pytest.mark.parametrize("text", LITERALLY)
+@pytest.mark.parametrize(
+    ("target", "name", "option"),
+    [
+        ("reject", "REASON", "--reason"),
+        ("rollback", "TO", "--to"),
+        ("logs", "BUILD", "--build"),
+        ("releases", "COUNT", "--count"),
+        ("doctor", "PARAMETERS", "--parameters"),
+    ],
+)
+def test_what_is_typed_reaches_the_command_literally(make, target, name, option, text) -> None:
+    before = set(make.root.iterdir())
+    assert make.call(target, f"{name}={text}") == [target, option, text]
+    assert set(make.root.iterdir()) == before
+
+
+@pytest.mark.parametrize("text", LITERALLY)
+def test_a_reason_reaches_the_approval_literally(make: Make, operator: Operator, text) -> None:
+    operator.cloud.approval("# Plan")
+    assert operator.run(*make.call("reject", f"REASON={text}")).code == 0
+    (request,) = operator.cloud.called("PutApprovalResult")
+    assert request["result"] == {"status": "Rejected", "summary": text}
+
+
+@pytest.mark.parametrize(
+    "target", ["doctor", "secrets", "logs", "reject", "releases", "rollback", "pin-cli", "destroy"]
+)
+def test_the_environments_own_variables_mean_nothing_here(make: Make, target: str) -> None:
+    foreign = {"ENV": "/root/.shrc", "STACK": "other", "REGION": "eu-west-1", "REASON": "x"}
+    foreign |= {"TO": "x", "BUILD": "x", "COUNT": "x", "VERSION": "x", "KEEP_DEPLOYMENTS": "1"}
+    words, _ = json.loads(make.text(target, **foreign, PARAMETERS="A=b"))
+    assert words == [*ENTRANCE, target]
+
+
+def test_another_stack_in_another_region(make: Make) -> None:
+    words, exported = json.loads(make.text("status", "STACK=my copy", "REGION=eu-west-1"))
+    assert words == ["-m", "ops", "--stack", "my copy", "--region", "eu-west-1", "status"]
+    assert exported == {}
+
+
+# ---- An account for make -------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -69,22 +203,22 @@ class Account:
             aws_secret_access_key=secret,
         )
 
-    def make(self, *args: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess:
+    def make(self, *args: str) -> subprocess.CompletedProcess:
         """Runs `make` as a person would in the rendered repository."""
         return subprocess.run(
             ["make", *args],
             cwd=self.root,
-            env=self.env | env,
-            input=stdin,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=180,
         )
 
-    def create_stack(self, resources: dict, outputs: dict[str, str]) -> None:
-        """Creates the project's stack with these resources and literal outputs."""
+    def create_stack(self, outputs: dict[str, str]) -> None:
+        """Creates the project's stack with these literal outputs."""
         template = {
-            "Resources": resources,
+            "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
             "Outputs": {name: {"Value": value} for name, value in outputs.items()},
         }
         self.client("cloudformation").create_stack(
@@ -104,84 +238,51 @@ def uv(tmp_path_factory, rendering) -> Path:
 
 
 @pytest.fixture
-def account(moto_url: str, rendering, tmp_path: Path, uv: Path):
-    """A function: the account, empty, with a copy of the given variant."""
-
-    def make_account(variant: str = "pat-serverless") -> Account:
-        root = tmp_path / SLUG
-        shutil.copytree(rendering(variant), root, ignore=shutil.ignore_patterns(".git", ".venv"))
-        urllib.request.urlopen(urllib.request.Request(f"{moto_url}/moto-api/reset", method="POST"))
-        shutil.copy(uv / "uv.lock", root)
-        return Account(moto_url, root, uv / "venv")
-
-    return make_account
+def account(moto_url: str, default: Path, tmp_path: Path, uv: Path) -> Account:
+    """The account, empty, with a copy of the default rendering."""
+    root = tmp_path / SLUG
+    shutil.copytree(default, root, ignore=shutil.ignore_patterns(".git", ".venv"))
+    urllib.request.urlopen(urllib.request.Request(f"{moto_url}/moto-api/reset", method="POST"))
+    shutil.copy(uv / "uv.lock", root)
+    return Account(moto_url, root, uv / "venv")
 
 
-TOPIC = {"Topic": {"Type": "AWS::SNS::Topic"}}
+# Takes the place of `uv run`, which would install again what is installed here.
+UV = f"""#!/bin/sh
+while [ "$1" != -m ]; do shift; done
+exec {sys.executable} "$@"
+"""
+
+
+@pytest.fixture
+def quick_account(account: Account, tmp_path: Path) -> Account:
+    """The same, where commands run in this environment."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/uv").write_text(UV)
+    (tmp_path / "bin/uv").chmod(0o755)
+    account.env["PATH"] = f"{tmp_path}/bin:{account.env['PATH']}"
+    return account
 
 
 # ---- make secrets --------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def secrets(account):
-    """A function: an account whose stack has an empty secret for qa and one for prod."""
-
-    def make(variant: str) -> tuple[Account, dict[str, str]]:
-        given = account(variant)
-        manager = given.client("secretsmanager")
-        arns = {env: manager.create_secret(Name=env)["ARN"] for env in ("qa", "prod")}
-        outputs = {f"{env.capitalize()}SecretArn": arn for env, arn in arns.items()}
-        given.create_stack(TOPIC, outputs)
-        return given, arns
-
-    return make
+def answer_questions(process: subprocess.Popen, leader: int, answers: dict[str, str]) -> str:
+    """Types an answer at each question of a process; returns what its terminal shows."""
+    screen = ""
+    for question, answer in answers.items():
+        while question not in screen:
+            screen += os.read(leader, 1024).decode()
+        os.write(leader, f"{answer}\n".encode())
+    assert process.wait(timeout=60) == 0, screen
+    return screen + os.read(leader, 4096).decode()
 
 
-def values(account: Account) -> dict[str, object]:
-    """What the secrets hold, by name; None for those that have no value."""
+def test_secrets_asks_for_both_without_echo(account) -> None:
     manager = account.client("secretsmanager")
-    found: dict[str, object] = dict.fromkeys(("qa", "prod"))
-    for name in found:
-        versions = manager.describe_secret(SecretId=name).get("VersionIdsToStages")
-        found[name] = (
-            json.loads(manager.get_secret_value(SecretId=name)["SecretString"])
-            if versions
-            else None
-        )
-    return found
-
-
-@pytest.mark.parametrize(
-    ("variant", "typed", "stored"),
-    [
-        ("pat-serverless", f"{CANARY}\n", {"token": CANARY}),
-        (
-            "oauth-m2m-serverless",
-            f"{CLIENT_ID}\n{CANARY}\n",
-            {"client_id": CLIENT_ID, "client_secret": CANARY},
-        ),
-    ],
-)
-def test_secrets_come_from_standard_input(secrets, variant, typed, stored) -> None:
-    account, arns = secrets(variant)
-    result = account.make("secrets", "ENV=qa", stdin=typed)
-    assert result.returncode == 0, result.stderr
-    assert values(account) == {"qa": stored, "prod": None}
-    assert result.stdout == f"Set {arns['qa']}\n"
-    assert CANARY not in result.stdout + result.stderr
-
-
-def test_the_environments_own_variables_mean_nothing_here(secrets) -> None:
-    account, _ = secrets("pat-serverless")
-    foreign = {"ENV": "/root/.shrc", "STACK": "other", "REGION": "eu-west-1"}
-    result = account.make("secrets", stdin=f"{CANARY}\n{CANARY}\n", **foreign)
-    assert result.returncode == 0, result.stderr
-    assert values(account) == {"qa": {"token": CANARY}, "prod": {"token": CANARY}}
-
-
-def test_secrets_asks_for_both_without_echo(secrets) -> None:
-    account, _ = secrets("pat-serverless")
+    arns = {env: manager.create_secret(Name=env)["ARN"] for env in ("qa", "prod")}
+    account.create_stack({f"{env.capitalize()}SecretArn": arn for env, arn in arns.items()})
+    values = {"qa": CANARY, "prod": CANARY[::-1]}
     leader, follower = pty.openpty()
     with subprocess.Popen(
         ["make", "secrets"],
@@ -191,39 +292,99 @@ def test_secrets_asks_for_both_without_echo(secrets) -> None:
         stdout=follower,
         stderr=follower,
         start_new_session=True,
-        preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     ) as process:
         os.close(follower)
-        screen = ""
-        for env, value in (("qa", CANARY), ("prod", CANARY[::-1])):
-            while f"{env}: personal access token (not shown): " not in screen:
-                screen += os.read(leader, 1024).decode()
-            os.write(leader, f"{value}\n".encode())
-        assert process.wait(timeout=60) == 0, screen
-        screen += os.read(leader, 4096).decode()
+        question = "{}: personal access token (not shown): "
+        answers = {question.format(env): value for env, value in values.items()}
+        screen = answer_questions(process, leader, answers)
     os.close(leader)
-    assert values(account) == {"qa": {"token": CANARY}, "prod": {"token": CANARY[::-1]}}
+    stored = {env: manager.get_secret_value(SecretId=env)["SecretString"] for env in values}
+    assert stored == {env: json.dumps({"token": value}) for env, value in values.items()}
     assert CANARY not in screen and CANARY[::-1] not in screen
 
 
+class Safe(Cloud):
+    """An account that keeps what is put into a secret."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: dict[str, object] = {}
+
+    def PutSecretValue(self, request: Shape) -> Shape:
+        self.values[request["SecretId"]] = json.loads(request["SecretString"])
+        return {}
+
+
+@pytest.fixture
+def typist(request, rendering, monkeypatch, capsys) -> Iterator[Operator]:
+    """An operator without a terminal, of the default variant unless another is named."""
+    variant = getattr(request, "param", "pat-serverless")
+    with at_work(rendering(variant), monkeypatch, capsys, Safe()) as operator:
+        operator.terminal = False
+        yield operator
+
+
 @pytest.mark.parametrize(
-    ("args", "typed", "said"),
+    ("typist", "typed", "stored"),
     [
-        (["ENV=qa"], "\n", "put_secret.py: qa: the personal access token must be one word"),
-        (["ENV=qa"], f"{CANARY} x\n", "must be one word; nothing is set"),
-        ([], f"{CANARY}\n\n", "put_secret.py: prod: the personal access token must be one word"),
-        (["ENV=staging"], f"{CANARY}\n", "no environment staging; there are qa and prod"),
-        (["ENV=qa"], "not-set\n", "not-set is what stands there already; nothing is set"),
-        (["ENV=qa"], f"{CANARY}\n{CANARY}\n", "more lines than were asked for; nothing is set"),
+        ("pat-serverless", f"{CANARY}\n", {"token": CANARY}),
+        (
+            "oauth-m2m-serverless",
+            f"{CLIENT_ID}\n{CANARY}\n",
+            {"client_id": CLIENT_ID, "client_secret": CANARY},
+        ),
+    ],
+    indirect=["typist"],
+)
+def test_secrets_come_from_standard_input(typist: Operator, typed: str, stored) -> None:
+    screen = typist.run("secrets", "qa", typed=typed)
+    assert screen == (0, "Set arn:secret:Qa\n", "")
+    assert typist.cloud.values == {"arn:secret:Qa": stored}
+
+
+def test_both_secrets_are_set_unless_one_is_named(typist: Operator) -> None:
+    screen = typist.run("secrets", typed=f"{CANARY}\n{CANARY[::-1]}\n")
+    assert (screen.code, screen.err) == (0, "")
+    assert typist.cloud.values == {
+        "arn:secret:Qa": {"token": CANARY},
+        "arn:secret:Prod": {"token": CANARY[::-1]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("targets", "typed", "said"),
+    [
+        (["qa"], "\n", "secrets: qa: the personal access token must be one word"),
+        (["qa"], f"{CANARY} x\n", "must be one word; nothing is set"),
+        ([], f"{CANARY}\n\n", "secrets: prod: the personal access token must be one word"),
+        (["staging"], f"{CANARY}\n", "'staging' is not one of 'qa', 'prod'"),
+        (["qa"], "not-set\n", "not-set is what stands there already; nothing is set"),
+        (["qa"], f"{CANARY}\n{CANARY}\n", "more lines than were asked for; nothing is set"),
     ],
 )
-def test_a_slip_leaves_every_secret_as_it_was(secrets, args, typed, said) -> None:
-    account, _ = secrets("pat-serverless")
-    result = account.make("secrets", *args, stdin=typed)
-    assert result.returncode != 0
-    assert said in result.stderr
-    assert CANARY not in result.stdout + result.stderr
-    assert values(account) == {"qa": None, "prod": None}
+def test_a_slip_leaves_every_secret_as_it_was(typist: Operator, targets, typed, said) -> None:
+    screen = typist.run("secrets", *targets, typed=typed)
+    assert screen.code != 0
+    assert said in screen.err
+    assert CANARY not in screen.out + screen.err
+    assert typist.cloud.values == {}
+
+
+# ---- Signed in to AWS ----------------------------------------------------------------------------
+
+
+def test_without_a_sign_in_the_way_to_one_is_shown(operator: Operator, monkeypatch) -> None:
+    for name in (*KEYS, "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(boto3, "client", boto3.Session().client)
+    screen = operator.run("status")
+    assert (screen.code, screen.out) == (1, "")
+    assert screen.err.endswith(" Are you signed in to AWS? Try: aws sts get-caller-identity\n")
+    assert "Traceback" not in screen.err
 
 
 # ---- make stack, make push -----------------------------------------------------------------------
@@ -242,61 +403,73 @@ def keep_parameters_only(path: Path) -> None:
     path.write_text(head + "\nResources:\n  Topic: {Type: AWS::SNS::Topic}\n")
 
 
-def test_stack_brings_a_changed_default_to_an_existing_stack(account) -> None:
-    given = account()
-    stack = given.root / "cicd/stack.yml"
-    keep_parameters_only(stack)
-    (given.root / "ops/check.py").write_text("")  # proves the whole stack, which this is not
-    first = given.make("stack")
+def prove_nothing(root: Path) -> None:
+    """Has `make check` pass: it proves a whole stack, and this one has parameters only."""
+    makefile = root / "Makefile"
+    prove = "uv run --quiet --only-group check -m ops check"
+    text = makefile.read_text()
+    assert text.count(prove) == 1
+    makefile.write_text(text.replace(prove, "true"))
+
+
+def test_stack_brings_a_changed_default_to_an_existing_stack(quick_account) -> None:
+    file = quick_account.root / "cicd/stack.yml"
+    keep_parameters_only(file)
+    prove_nothing(quick_account.root)
+    first = quick_account.make("stack")
     assert first.returncode == 0, first.stdout + first.stderr
-    assert parameters(given)["ProdWorkspaceHost"] == "https://prod-workspace.cloud.databricks.com"
-    text = stack.read_text()
+    assert (
+        parameters(quick_account)["ProdWorkspaceHost"]
+        == "https://prod-workspace.cloud.databricks.com"
+    )
+    text = file.read_text()
     assert text.count("https://prod-workspace.cloud") == 1
-    stack.write_text(text.replace("https://prod-workspace.cloud", "https://new.cloud"))
+    file.write_text(text.replace("https://prod-workspace.cloud", "https://new.cloud"))
     added = "\nParameters:\n  Schedule: {Type: String, Default: 'cron(0 6 * * ? *)'}\n"
-    stack.write_text(stack.read_text().replace("\nParameters:\n", added))
-    second = given.make("stack", "PARAMETERS=NotificationEmail= RepoName=copy")
+    file.write_text(file.read_text().replace("\nParameters:\n", added))
+    changes = "NotificationEmail= RepoName=copy DriftSchedule='cron(0 4 * * ? *)'"
+    second = quick_account.make("stack", f"PARAMETERS={changes}")
     assert second.returncode == 0, second.stdout + second.stderr
-    assert parameters(given) == {
+    assert parameters(quick_account) == {
         "RepoName": "copy",
         "BranchName": "main",
         "QaWorkspaceHost": "https://qa-workspace.cloud.databricks.com",
         "ProdWorkspaceHost": "https://new.cloud.databricks.com",
         "NotificationEmail": "",
-        "DriftSchedule": "cron(0 5 * * ? *)",
+        "DriftSchedule": "cron(0 4 * * ? *)",
         "Schedule": "cron(0 6 * * ? *)",
         **dict.fromkeys(("VpcId", "SubnetIds", "SecurityGroupIds", "PackageIndexUrl"), ""),
     }
-    third = given.make("stack", "PARAMETERS=RepositoryName=copy")
+    (stack,) = quick_account.client("cloudformation").describe_stacks(StackName=SLUG)["Stacks"]
+    assert stack["Tags"] == [{"Key": "project", "Value": SLUG}]
+    third = quick_account.make("stack", "PARAMETERS=RepositoryName=copy")
     assert third.returncode != 0
     assert "no parameter RepositoryName; there are: " in third.stderr
     assert "usage:" not in third.stderr
 
 
-def test_stack_is_not_touched_when_the_repository_is_wrong(account) -> None:
-    given = account()
-    (given.root / "resources/nutter.job.yml").write_text("targets: [")
-    result = given.make("stack")
+def test_stack_is_not_touched_when_the_repository_is_wrong(quick_account) -> None:
+    (quick_account.root / "resources/nutter.job.yml").write_text("targets: [")
+    result = quick_account.make("stack")
     assert result.returncode != 0
     assert "resources/nutter.job.yml" in result.stdout + result.stderr
-    assert given.client("cloudformation").describe_stacks()["Stacks"] == []
+    assert quick_account.client("cloudformation").describe_stacks()["Stacks"] == []
 
 
 def test_push_adds_the_remote_and_pushes_the_branch(account, tmp_path: Path) -> None:
-    given = account()
     url = f"codecommit::us-east-1://{SLUG}"
-    given.create_stack(TOPIC, {"CodeCommitUrl": url})
+    account.create_stack({"CodeCommitUrl": url})
 
     def git(*args: str) -> str:
         command = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *args]
-        return subprocess.check_output(command, cwd=given.root, text=True)
+        return subprocess.check_output(command, cwd=account.root, text=True)
 
     git("init", "-q", "-b", "feature")
     git("add", ".")
     git("commit", "-q", "-m", "first")
     subprocess.run(["git", "init", "-q", "--bare", tmp_path / "remote"], check=True)
     git("config", f"url.{tmp_path}/remote.insteadOf", url)
-    result = given.make("push")
+    result = account.make("push")
     assert result.returncode == 0, result.stderr
     assert git("config", "remote.codecommit.url") == f"{url}\n"
     pushed = git("ls-remote", "--heads", str(tmp_path / "remote")).split()
@@ -304,380 +477,73 @@ def test_push_adds_the_remote_and_pushes_the_branch(account, tmp_path: Path) -> 
 
 
 def test_push_follows_the_stack_and_survives_a_missing_one(account) -> None:
-    given = account()
-    git = ["git", "-C", given.root]
+    git = ["git", "-C", account.root]
     subprocess.run([*git, "init", "-q"], check=True)
-    failed = given.make("push")
+    account.env["AWS_REGION"] = account.env["AWS_DEFAULT_REGION"] = (
+        "eu-west-1"  # means nothing here
+    )
+    failed = account.make("push")
     assert failed.returncode != 0
     assert f"Stack with id {SLUG} does not exist" in failed.stderr
     assert subprocess.check_output([*git, "remote"], text=True) == ""
     other = "codecommit::us-east-1://other"
     subprocess.run([*git, "remote", "add", "codecommit", other], check=True)
-    given.create_stack(TOPIC, {"CodeCommitUrl": f"codecommit::us-east-1://{SLUG}"})
-    given.make("push")  # there is nothing to push yet, but where to is right
+    account.create_stack({"CodeCommitUrl": f"codecommit::us-east-1://{SLUG}"})
+    account.make("push")  # there is nothing to push yet, but where to is right
     url = subprocess.check_output([*git, "remote", "get-url", "codecommit"], text=True)
     assert url == f"codecommit::us-east-1://{SLUG}\n"
 
 
 def test_push_does_not_push_a_repository_around_this_one(account) -> None:
-    given = account()
-    subprocess.run(["git", "init", "-q", given.root.parent], check=True)
-    result = given.make("push")
+    subprocess.run(["git", "init", "-q", account.root.parent], check=True)
+    result = account.make("push")
     assert result.returncode != 0
     assert "make push: this folder is no git repository of its own" in result.stderr
-
-
-# ---- make status, approve, reject ----------------------------------------------------------------
-
-
-PLAN = "# What would change in prod\n\n- create jobs.new\n"
-
-
-def codepipeline(waits: bool, deployed: list[str]):
-    """Answers as CodePipeline does: what waits in Review, and what the builds were given."""
-    execution = "aaaaaaaa-1111-2222-3333-444444444444"
-    approve = {"status": "InProgress", "token": "t-1", "lastStatusChange": 1795500000}
-    done = {"status": "Succeeded", "lastStatusChange": 1795490000}
-    stages = [
-        {
-            "stageName": name,
-            "actionStates": [{"actionName": name, "latestExecution": action}],
-            "latestExecution": {"pipelineExecutionId": execution, "status": action["status"]},
-        }
-        for name, action in (("QA", done), ("Review", approve if waits else done))
-    ] + [{"stageName": "Production", "actionStates": [{"actionName": "Deploy"}]}]
-    reviewed = {
-        "pipelineExecutionId": execution,
-        "stageName": "Review",
-        "actionName": "Review",
-        "status": "InProgress",
-        "input": {
-            "configuration": {},
-            "resolvedConfiguration": {
-                "CustomData": "Ada[bot] asks [/to] deploy commit 0123abcd",
-                "ExternalEntityLink": "https://link.example/build",
-            },
-        },
-    }
-    plan = {"bucket": "artifacts-1", "key": "plan"}
-    planned = {
-        "pipelineExecutionId": execution,
-        "stageName": "Review",
-        "actionName": "Plan",
-        "status": "Succeeded",
-        "input": {"configuration": {"ProjectName": f"{SLUG}-plan"}},
-        "output": {"outputArtifacts": [{"name": "Plan", "s3location": plan}]},
-    }
-    builds = [
-        {
-            "pipelineExecutionId": execution,
-            "stageName": env,
-            "actionName": "Deploy",
-            "input": {
-                "configuration": {"ProjectName": f"{SLUG}-{env}"},
-                "inputArtifacts": [
-                    {"name": name, "s3location": {"bucket": "artifacts-1", "key": f"{key}-{env}"}}
-                    for name, key in (("Wheel", "wheel"), ("Source", key))
-                ],
-            },
-            "status": status,
-        }
-        for env in deployed
-        for status, key in (("Failed", "broken"), ("Succeeded", "key"), ("Succeeded", "old"))
-    ]
-    known = {
-        "pipelineExecutionId": execution,
-        "artifactRevisions": [{"name": "Source", "revisionId": "0123abcd9999"}],
-    }
-    answers = {
-        "GetPipelineState": {"pipelineName": "pipeline-1", "stageStates": stages},
-        "GetPipelineExecution": {"pipelineExecution": known},
-        "ListActionExecutions": {"actionExecutionDetails": [reviewed, planned, *builds]},
-        "PutApprovalResult": {"approvedAt": 1795500001},
-    }
-
-    def answer(request: Request) -> Answer:
-        return Answer(200, json.dumps(answers[operation(request)]).encode())
-
-    return answer
-
-
-def operation(request: Request) -> str:
-    """The operation that an AWS JSON request calls."""
-    return request.headers["X-Amz-Target"].partition(".")[2]
-
-
-@pytest.fixture
-def pipeline(account):
-    """A function: runs `make` with a pipeline that waits for an approval, or does not."""
-
-    def run(*args: str, waits: bool = True) -> tuple[subprocess.CompletedProcess, list[Request]]:
-        given = account()
-        manager = given.client("secretsmanager")
-        arns = {
-            f"{name}SecretArn": manager.create_secret(Name=name, SecretString="x")["ARN"]
-            for name in ("Qa", "Prod")
-        }
-        manager.put_secret_value(SecretId="Prod", SecretString="y")
-        outputs = {"PipelineName": "pipeline-1", "PipelineUrl": "https://console.example/p"}
-        given.create_stack(TOPIC, outputs | arns)
-        s3 = given.client("s3")
-        s3.create_bucket(Bucket="artifacts-1")
-        artifact = io.BytesIO()
-        with zipfile.ZipFile(artifact, "w") as archive:
-            archive.writestr("plan.md", PLAN)
-        s3.put_object(Bucket="artifacts-1", Key="plan", Body=artifact.getvalue())
-        with serve(codepipeline(waits, [])) as (url, seen):
-            return given.make(*args, AWS_ENDPOINT_URL_CODEPIPELINE=url), seen
-
-    return run
-
-
-def test_status_shows_stages_commit_and_what_waits(pipeline) -> None:
-    result, _ = pipeline("status")
-    assert result.returncode == 0, result.stderr
-    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
-    assert lines[0] == "pipeline-1 https://console.example/p"
-    assert any(line.startswith("QA Succeeded ") and " 0123abcd " in line for line in lines)
-    assert any(line.startswith("Review InProgress ") for line in lines)
-    assert "Production not run yet" in lines
-    assert "Waits in Review: Ada[bot] asks [/to] deploy commit 0123abcd" in lines
-    assert "https://link.example/build" in lines
-    assert "Token of qa not set yet: make secrets" in lines
-    assert any(re.match("Token of prod set .*, 0 days ago; ", line) for line in lines)
-
-
-@pytest.mark.parametrize(
-    ("args", "status", "summary"),
-    [
-        (["approve"], "Approved", "approved with make approve"),
-        (["approve", "REASON=looks good"], "Approved", "looks good"),
-        (["reject", "REASON=drops `rm -rf` $(HOME) 'x'"], "Rejected", None),
-    ],
-)
-def test_an_answer_reaches_the_approval_that_waits(pipeline, args, status, summary) -> None:
-    result, seen = pipeline(*args)
-    assert result.returncode == 0, result.stderr
-    link = "https://link.example/build"
-    shown = f"Ada[bot] asks [/to] deploy commit 0123abcd\n{link}\n\n{PLAN}\n{status}.\n"
-    assert result.stdout == shown
-    (put,) = (json.loads(item.body) for item in seen if operation(item) == "PutApprovalResult")
-    said = put["result"].pop("summary")
-    assert put == {
-        "pipelineName": "pipeline-1",
-        "stageName": "Review",
-        "actionName": "Review",
-        "token": "t-1",
-        "result": {"status": status},
-    }
-    assert said == (summary or f"drops `rm -rf` {os.environ['HOME']} 'x'")
-
-
-@pytest.mark.parametrize(
-    ("args", "waits", "said"),
-    [
-        (["reject"], True, 'approval.py: say why: make reject REASON="..."'),
-        (["approve"], False, "approval.py: nothing waits for an approval; see: make status"),
-        (["reject", "REASON=x"], False, "approval.py: nothing waits for an approval"),
-    ],
-)
-def test_no_answer_without_a_reason_or_an_approval(pipeline, args, waits, said) -> None:
-    result, seen = pipeline(*args, waits=waits)
-    assert result.returncode != 0
-    assert said in result.stderr
-    assert "PutApprovalResult" not in [operation(item) for item in seen]
-
-
-@pytest.mark.parametrize("command", ["status", "approve", "rollback", "secrets"])
-def test_without_a_stack_the_way_to_one_is_shown(account, command: str) -> None:
-    result = account().make(command)
-    assert result.returncode != 0
-    assert "does not exist; create it: make stack" in result.stderr
-    assert "Traceback" not in result.stderr
-
-
-def test_without_a_sign_in_the_way_to_one_is_shown(account) -> None:
-    given = account()
-    given.env = {key: value for key, value in given.env.items() if key not in KEYS}
-    result = given.make("status", AWS_EC2_METADATA_DISABLED="true")
-    assert result.returncode != 0
-    assert "Are you signed in to AWS? Try: aws sts get-caller-identity" in result.stderr
-    assert "Traceback" not in result.stderr
-
-
-# ---- make destroy --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def deployed(account):
-    """An account with a stack whose buckets hold versions and delete markers."""
-    given = account()
-    named = {"QaBuild": f"{SLUG}-qa", "ProdBuild": f"{SLUG}-prod", "Pipeline": "pipeline-1"}
-    buckets = {"ArtifactBucket": "artifacts-1", "LogBucket": "logs-1"}
-    resources = {
-        logical: {"Type": "AWS::SSM::Parameter", "Properties": properties}
-        for logical, name in {**named, "Repository": "0b1c2d3e-id"}.items()
-        for properties in [{"Name": name, "Type": "String", "Value": "x"}]
-    } | {
-        logical: {
-            "Type": "AWS::S3::Bucket",
-            "Properties": {
-                "BucketName": name,
-                "VersioningConfiguration": {"Status": "Enabled"},
-            },
-        }
-        for logical, name in buckets.items()
-    }
-    rule = {"Name": "push-1", "ScheduleExpression": "rate(1 day)", "State": "ENABLED"}
-    resources["PushRule"] = {"Type": "AWS::Events::Rule", "Properties": rule}
-    given.create_stack(resources, {"CodeCommitUrl": f"codecommit::us-east-1://{SLUG}"})
-    s3 = given.client("s3")
-    for bucket in buckets.values():
-        for key in ("key-qa", "key-prod", "other", "other"):
-            s3.put_object(Bucket=bucket, Key=key, Body=b"x")
-        s3.delete_object(Bucket=bucket, Key="other")
-    codebuild = given.client("codebuild")
-    for project in (f"{SLUG}-qa", f"{SLUG}-prod"):
-        codebuild.create_project(
-            name=project,
-            # moto wants locations, which AWS does not
-            source={"type": "CODEPIPELINE", "location": "x"},
-            artifacts={"type": "CODEPIPELINE", "location": "x"},
-            environment={
-                "type": "LINUX_CONTAINER",
-                "image": "aws/codebuild/amazonlinux-x86_64-standard:5.0",
-                "computeType": "BUILD_GENERAL1_SMALL",
-            },
-            serviceRole="arn:aws:iam::123456789012:role/build",
-        )
-    return given
-
-
-def left(account: Account) -> tuple[list[str], list[str]]:
-    """The stacks and the buckets that are left."""
-    stacks = account.client("cloudformation").list_stacks()["StackSummaries"]
-    buckets = account.client("s3").list_buckets()["Buckets"]
-    alive = [item["StackName"] for item in stacks if item["StackStatus"] != "DELETE_COMPLETE"]
-    return alive, [item["Name"] for item in buckets]
-
-
-def destroy(account: Account, name: str, deployed: list[str], *args: str, waits: bool = False):
-    """`make destroy`, with `name` typed at its question."""
-    with serve(codepipeline(waits, deployed)) as (url, _):
-        return account.make("destroy", *args, stdin=f"{name}\n", AWS_ENDPOINT_URL_CODEPIPELINE=url)
-
-
-def test_destroy_deletes_deployments_buckets_and_stack_and_says_what_is_left(deployed) -> None:
-    result = destroy(deployed, SLUG, ["qa", "prod"])
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert left(deployed) == ([], [])
-    builds = deployed.client("codebuild").list_builds()["ids"]
-    assert sorted(item.partition(":")[0] for item in builds) == [f"{SLUG}-prod", f"{SLUG}-qa"]
-    assert "UNDROP" in result.stdout
-    assert (
-        f"aws codecommit delete-repository --region us-east-1 --repository-name {SLUG}"
-        in result.stdout
-    )
-    assert "personal access tokens" in result.stdout
-    again = destroy(deployed, SLUG, [])
-    assert (again.returncode, again.stderr) == (0, "")
-    assert again.stdout.startswith(f"There is no stack {SLUG} in us-east-1")
-
-
-def test_destroy_before_the_first_deployment(deployed) -> None:
-    result = destroy(deployed, SLUG, [])
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "qa: nothing was ever deployed\nprod: nothing was ever deployed\n" in result.stdout
-    assert left(deployed) == ([], [])
-
-
-def test_destroy_does_not_overlook_a_build_that_was_renamed(deployed) -> None:
-    tool = deployed.root / "ops/destroy.py"
-    tool.write_text(tool.read_text().replace('"ProdBuild"', '"ProductionBuild"'))
-    result = destroy(deployed, SLUG, [])
-    assert result.returncode != 0
-    assert "the stack has no ProductionBuild" in result.stderr
-    assert left(deployed) == ([SLUG], ["artifacts-1", "logs-1"])
-
-
-def test_destroy_waits_for_a_pipeline_at_work(deployed) -> None:
-    result = destroy(deployed, SLUG, ["qa"], waits=True)
-    assert result.returncode != 0
-    assert "Review is at work or waits for an approval; nothing is deleted" in result.stderr
-    assert left(deployed) == ([SLUG], ["artifacts-1", "logs-1"])
-    assert deployed.client("events").describe_rule(Name="push-1")["State"] == "ENABLED"
-
-
-def test_destroy_deletes_a_stack_that_has_no_resources(account) -> None:
-    given = account()
-    given.client("cloudformation").create_change_set(
-        StackName=SLUG,
-        ChangeSetName="x",
-        ChangeSetType="CREATE",
-        TemplateBody=json.dumps({"Resources": TOPIC}),
-    )
-    result = destroy(given, SLUG, [])
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "(REVIEW_IN_PROGRESS)" in result.stdout
-    assert left(given) == ([], [])
-
-
-@pytest.mark.parametrize("name", ["", "yes", "my-data-projec"])
-def test_destroy_deletes_nothing_under_another_name(deployed, name: str) -> None:
-    result = destroy(deployed, name, ["qa"])
-    assert result.returncode != 0
-    assert "destroy.py: that is another name; nothing is deleted" in result.stderr
-    assert left(deployed) == ([SLUG], ["artifacts-1", "logs-1"])
-
-
-def test_destroy_stops_where_a_deployment_cannot_be_deleted(deployed) -> None:
-    deployed.client("s3").delete_object(Bucket="artifacts-1", Key="key-qa")  # the last good one
-    result = destroy(deployed, SLUG, ["qa"])
-    assert result.returncode != 0
-    assert "its sources have expired (artifacts-1/key-qa)" in result.stderr
-    assert "make destroy KEEP_DEPLOYMENTS=1" in result.stderr
-    # The stack stays, and so does what a push starts.
-    assert deployed.client("events").describe_rule(Name="push-1")["State"] == "ENABLED"
-    assert left(deployed) == ([SLUG], ["artifacts-1", "logs-1"])
-    on = destroy(deployed, SLUG, ["qa"], "KEEP_DEPLOYMENTS=1")
-    assert on.returncode == 0, on.stdout + on.stderr
-    assert left(deployed) == ([], [])
 
 
 # ---- make pin-cli --------------------------------------------------------------------------------
 
 
-def pin(given: Account, sums: bytes | None, *args: str) -> subprocess.CompletedProcess:
-    """`make pin-cli` against a release page that publishes `sums` for 1.27.0."""
+@pytest.fixture
+def pinner(default: Path, tmp_path: Path, monkeypatch, capsys) -> Iterator[Operator]:
+    """An operator of a copy, who may change its files."""
+    root = tmp_path / SLUG
+    shutil.copytree(default, root)
+    with at_work(root, monkeypatch, capsys) as operator:
+        yield operator
+
+
+def pin(operator: Operator, sums: bytes | None, *version: str) -> Screen:
+    """`pin-cli` against a release page that publishes `sums` for 1.27.0."""
+    pages = {"/v1.27.0/databricks_cli_1.27.0_SHA256SUMS": sums}
 
     def answer(request: Request) -> Answer:
-        found = request.path == "/v1.27.0/databricks_cli_1.27.0_SHA256SUMS" and sums is not None
-        return Answer(200, sums) if found else Answer(404)
+        body = pages.get(request.path)
+        return Answer(404) if body is None else Answer(200, body)
 
     with serve(answer) as (url, _):
-        tools = given.root / "cicd/tools.env"
+        tools = operator.root / "cicd/tools.env"
         lines = [
             f"DATABRICKS_CLI_BASE_URL={url}" if line.startswith("DATABRICKS_CLI_BASE_URL") else line
             for line in tools.read_text().splitlines()
         ]
         tools.write_text("\n".join(lines) + "\n")
-        return given.make("pin-cli", *args)
+        return operator.run("pin-cli", *version)
 
 
-def pinned(given: Account) -> dict[str, str]:
+def pinned(root: Path) -> dict[str, str]:
     """The three files that know the client's version."""
     files = ("cicd/tools.env", "databricks.yml", "pyproject.toml")
-    return {name: (given.root / name).read_text() for name in files}
+    return {name: (root / name).read_text() for name in files}
 
 
-def test_pin_cli_changes_every_file_that_knows_the_version(account) -> None:
-    given = account()
+def test_pin_cli_changes_every_file_that_knows_the_version(pinner: Operator) -> None:
     checksum = hashlib.sha256(b"archive").hexdigest()
     other = f"{'0' * 64}  databricks_cli_1.27.0_linux_arm64.zip\n"
     sums = f"{other}{checksum}  databricks_cli_1.27.0_linux_amd64.zip\n"
-    result = pin(given, sums.encode(), "VERSION=1.27.0")
-    assert result.returncode == 0, result.stderr
-    after = pinned(given)
+    screen = pin(pinner, sums.encode(), "1.27.0")
+    assert (screen.code, screen.err) == (0, "")
+    after = pinned(pinner.root)
     assert "\nDATABRICKS_CLI_VERSION=1.27.0\n" in after["cicd/tools.env"]
     assert f"\nDATABRICKS_CLI_SHA256={checksum}\n" in after["cicd/tools.env"]
     bundle = yaml.safe_load(after["databricks.yml"])["bundle"]
@@ -686,20 +552,19 @@ def test_pin_cli_changes_every_file_that_knows_the_version(account) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sums", "args", "said"),
+    ("sums", "version", "said"),
     [
         (b"", [], "which version? make pin-cli VERSION=1.22.1"),
-        (b"", ["VERSION=latest"], "which version? make pin-cli VERSION=1.22.1"),
-        (b"", ["VERSION=1.27.0"], "names no databricks_cli_1.27.0_linux_amd64.zip"),
-        (None, ["VERSION=1.27.0"], "Is there such a release?"),
+        (b"", ["latest"], "which version? make pin-cli VERSION=1.22.1"),
+        (b"", ["1.27.0"], "names no databricks_cli_1.27.0_linux_amd64.zip"),
+        (None, ["1.27.0"], "Is there such a release?"),
     ],
 )
-def test_pin_cli_changes_nothing_without_a_checksum(account, sums, args, said) -> None:
-    given = account()
-    before = pinned(given)
-    result = pin(given, sums, *args)
-    assert result.returncode != 0
-    assert said in result.stderr
-    after = pinned(given)
+def test_pin_cli_changes_nothing_without_a_checksum(pinner, sums, version, said) -> None:
+    before = pinned(pinner.root)
+    screen = pin(pinner, sums, *version)
+    assert screen.code == 1
+    assert said in screen.err
+    after = pinned(pinner.root)
     assert after.pop("cicd/tools.env").count("DATABRICKS_CLI_SHA256=\n") == 1
     assert after == {name: text for name, text in before.items() if name in after}

@@ -8,11 +8,13 @@ import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from rehearsal.aws.errors import Unsupported
+
 Statement = Mapping[str, Any]
 
 
-def as_list(value: Any) -> list:
-    """One or many, as many."""
+def as_list(value: Any) -> list[Any]:
+    """A policy writes one value without brackets, several with them."""
     return value if isinstance(value, list) else [value]
 
 
@@ -21,19 +23,19 @@ def like(pattern: str, value: str) -> bool:
     return fnmatch.fnmatchcase(value, pattern.replace("[", "[[]"))
 
 
-def boolean(wanted: str, value: str) -> bool:
+def boolean(expected: str, value: str) -> bool:
     """IAM writes booleans as words."""
-    return str(wanted).lower() == value.lower()
+    return str(expected).lower() == value.lower()
 
 
 def number(compare: Callable[[float, float], bool]) -> Callable[[str, str], bool]:
     """A comparison of numbers that are written as words."""
-    return lambda wanted, value: compare(float(value), float(wanted))
+    return lambda expected, value: compare(float(value), float(expected))
 
 
 OPERATORS: dict[str, Callable[[str, str], bool]] = {
-    "StringEquals": lambda wanted, value: str(wanted) == value,
-    "StringNotEquals": lambda wanted, value: str(wanted) != value,
+    "StringEquals": lambda expected, value: str(expected) == value,
+    "StringNotEquals": lambda expected, value: str(expected) != value,
     "StringLike": like,
     "ArnLike": like,
     "ArnEquals": like,
@@ -46,58 +48,69 @@ OPERATORS: dict[str, Callable[[str, str], bool]] = {
 }
 
 
-def holds(name: str, key: str, wanted: list, context: Mapping[str, Any]) -> bool:
-    """Whether one condition holds. Raises NotImplementedError for an operator that is not here."""
+def holds(name: str, key: str, expected: list[Any], context: Mapping[str, Any]) -> bool:
+    """Whether one condition holds. Raises Unsupported for an operator that is not here."""
     quantifier, _, bare = name.rpartition(":")
     if bare == "Null":
-        return (key not in context) is (str(wanted[0]).lower() == "true")
+        return (key not in context) is (str(expected[0]).lower() == "true")
     optional, bare = bare.endswith("IfExists"), bare.removesuffix("IfExists")
     if bare not in OPERATORS or quantifier not in ("", "ForAllValues", "ForAnyValue"):
-        raise NotImplementedError(f"the rehearsal does not know IAM's condition operator {name}")
+        raise Unsupported(f"the rehearsal does not know IAM's condition operator {name}")
     if key not in context:
         return optional or quantifier == "ForAllValues"
-    every = all if "Not" in bare else any
-    held = [
-        every(OPERATORS[bare](one, str(value)) for one in wanted) for value in as_list(context[key])
+    # StringNotEquals holds only where the value equals none of those that are listed.
+    combine = all if "Not" in bare else any
+    results = [
+        combine(OPERATORS[bare](item, str(value)) for item in expected)
+        for value in as_list(context[key])
     ]
-    return any(held) if quantifier == "ForAnyValue" else all(held)
+    return any(results) if quantifier == "ForAnyValue" else all(results)
+
+
+def names_action(statement: Statement, key: str, action: str) -> bool:
+    """Whether a statement's Action or NotAction names an action, in capitals or not."""
+    return any(like(pattern.lower(), action.lower()) for pattern in as_list(statement[key]))
+
+
+def names_resource(statement: Statement, key: str, resource: str) -> bool:
+    """Whether a statement's Resource or NotResource names a resource."""
+    return any(like(pattern, resource) for pattern in as_list(statement[key]))
 
 
 def matches(statement: Statement, action: str, resource: str, context: Mapping[str, Any]) -> bool:
-    """Whether a statement speaks of this call."""
-
-    def named(key: str, value: str, fold: bool) -> bool:
-        wanted = [one.lower() if fold else one for one in as_list(statement[key])]
-        return any(like(one, value.lower() if fold else value) for one in wanted)
-
-    if "Action" in statement and not named("Action", action, fold=True):
+    """Whether a statement is about this call."""
+    if "Action" in statement and not names_action(statement, "Action", action):
         return False
-    if "NotAction" in statement and named("NotAction", action, fold=True):
+    if "NotAction" in statement and names_action(statement, "NotAction", action):
         return False
-    if "Resource" in statement and not named("Resource", resource, fold=False):
+    if "Resource" in statement and not names_resource(statement, "Resource", resource):
         return False
-    if "NotResource" in statement and named("NotResource", resource, fold=False):
+    if "NotResource" in statement and names_resource(statement, "NotResource", resource):
         return False
     return all(
-        holds(name, key, as_list(wanted), context)
+        holds(name, key, as_list(expected), context)
         for name, keys in statement.get("Condition", {}).items()
-        for key, wanted in keys.items()
+        for key, expected in keys.items()
     )
 
 
 def allows(
     statements: Iterable[Statement], action: str, resource: str, context: Mapping[str, Any]
 ) -> bool:
-    """Whether the statements allow a call: one must, and none may deny it."""
-    effects = {one["Effect"] for one in statements if matches(one, action, resource, context)}
+    """Whether the statements allow a call: at least one allows it, and none denies it."""
+    effects = {
+        statement["Effect"]
+        for statement in statements
+        if matches(statement, action, resource, context)
+    }
     return effects == {"Allow"}
 
 
 def trusts(role: Mapping[str, Any], service: str, context: Mapping[str, Any]) -> bool:
     """Whether a role's trust policy lets a service assume it."""
     statements = [
-        one
-        for one in role["AssumeRolePolicyDocument"]["Statement"]
-        if service in as_list(one.get("Principal", {}).get("Service", []))
+        statement
+        for statement in role["AssumeRolePolicyDocument"]["Statement"]
+        if service in as_list(statement.get("Principal", {}).get("Service", []))
     ]
     return allows(statements, "sts:AssumeRole", "*", context)

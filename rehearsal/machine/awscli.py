@@ -1,4 +1,4 @@
-"""The real `aws` client, started warm: half of each call would be its imports (see warm.py)."""
+"""The real `aws` client, started warm: imports are half of each call otherwise (see warm.py)."""
 
 
 def warm_up() -> None:
@@ -17,6 +17,6 @@ def main(arguments: list[str]) -> int:
 
     importlib.reload(awscli)  # it puts the place of its data into the environment, now the caller's
     try:
-        return awscli.clidriver.main()
+        return int(awscli.clidriver.main())
     except SystemExit as ended:  # of argparse
         return ended.code if isinstance(ended.code, int) else 1

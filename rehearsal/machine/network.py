@@ -6,19 +6,16 @@ everything else on, so that package registries are reached as ever.
 """
 
 import contextlib
-import hashlib
 import http.server
-import io
 import json
 import os
 import select
 import socket
 import ssl
 import threading
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
 import trustme
 
@@ -26,10 +23,14 @@ import trustme
 Answer = Callable[[str, str, dict[str, str], bytes], tuple[int, bytes]]
 
 
-class Network:
-    """`with Network(home) as network`: environment() for the builds, `hosts` answered for here.
+# Answers as a workspace does: what is in the body goes out as JSON.
+Respond = Callable[[str, str, dict[str, str], bytes], tuple[int, dict[str, Any]]]
 
-    `gone` cuts every connection to the outside, as a failing network would.
+
+class Network:
+    """The proxy. `hosts` are those that it answers for itself; `with Network(home) as network`.
+
+    `gone` cuts every connection, as a failing network does.
     """
 
     def __init__(self, home: Path) -> None:
@@ -50,8 +51,10 @@ class Network:
     def __enter__(self) -> "Network":
         paths = ssl.get_default_verify_paths()
         known = os.environ.get("SSL_CERT_FILE") or paths.cafile or paths.openssl_cafile
-        trusted = Path(known).read_bytes() if known and Path(known).is_file() else b""
-        self.bundle.write_bytes(trusted + b"\n" + self.authority.cert_pem.bytes())
+        trusted = b""
+        if known and Path(known).is_file():
+            trusted = Path(known).read_bytes() + b"\n"
+        self.bundle.write_bytes(trusted + self.authority.cert_pem.bytes())
         threading.Thread(target=self.server.serve_forever, args=[0.05], daemon=True).start()
         return self
 
@@ -130,35 +133,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def json_answer(respond: Callable) -> Answer:
-    """An answer in JSON from a function that returns a status and what is to be told."""
+def json_answer(respond: Respond) -> Answer:
+    """An answer in JSON from a function that returns a status and what the body shows."""
 
     def answer(method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
-        status, told = respond(method, path, headers, body)
-        return status, json.dumps(told).encode()
-
-    return answer
-
-
-def releases(client: str) -> Answer:
-    """Serves a client, a program's text, as every release's archive, with a fitting SHA256SUMS."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        entry = zipfile.ZipInfo("databricks")
-        entry.external_attr = 0o100755 << 16
-        archive.writestr(entry, client)
-    content = packed.getvalue()
-    checksum = hashlib.sha256(content).hexdigest()
-
-    def answer(method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
-        name = urlsplit(path).path.rpartition("/")[2]
-        if name.endswith(".zip"):
-            return 200, content
-        if name.endswith("_SHA256SUMS"):
-            stem = name.removesuffix("_SHA256SUMS")
-            kinds = ("linux_amd64", "linux_arm64")
-            lines = [f"{checksum}  {stem}_{kind}.zip" for kind in kinds]
-            return 200, ("\n".join(lines) + "\n").encode()
-        return 404, b"no such release"
+        status, shown = respond(method, path, headers, body)
+        return status, json.dumps(shown).encode()
 
     return answer

@@ -10,10 +10,22 @@ import os
 import socket
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing's own takes as long to import as the rest of this module
+    from collections.abc import Iterator, Mapping, Sequence
+    from os import PathLike
+
 # The rest is imported where it is used: `call` is what a build waits for, a dozen times.
 
 
-def call(address, arguments, folder, env, streams=(0, 1, 2), limit=None) -> int:
+def call(
+    address: "str | PathLike[str]",
+    arguments: "Sequence[str]",
+    folder: "str | PathLike[str]",
+    env: "Mapping[str, str]",
+    streams: "Sequence[int]" = (0, 1, 2),
+    limit: float | None = None,
+) -> int:
     """Make a call and return its exit code, 1 where it ended without one.
 
     Raises TimeoutError after `limit` seconds, and then the call has been killed.
@@ -37,7 +49,9 @@ def call(address, arguments, folder, env, streams=(0, 1, 2), limit=None) -> int:
 
 
 @contextlib.contextmanager
-def serving(python, address, module: str, *settings: str):
+def serving(
+    python: "str | PathLike[str]", address: "str | PathLike[str]", module: str, *settings: str
+) -> "Iterator[None]":
     """Serve calls of `main(arguments, *settings)` at `address`, a Unix socket, meanwhile.
 
     `python` is the interpreter that has what the module needs. What its `warm_up()` imports, no
@@ -60,6 +74,7 @@ def serving(python, address, module: str, *settings: str):
     try:
         yield
     finally:
+        assert server.stdin
         server.stdin.close()
         server.wait()
 
@@ -80,7 +95,8 @@ def serve(listener: socket.socket, module: str, settings: list[str]) -> None:
     del sys.path[0]  # nothing of the rehearsal's is there for a task to import
     gc.freeze()  # no call has to look through what all have
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody has to wait for the calls
-    while 0 not in select.select([0, listener], [], [])[0]:
+    number = listener.fileno()
+    while 0 not in select.select([0, number], [], [])[0]:
         connection = listener.accept()[0]
         if os.fork() == 0:
             listener.close()
@@ -100,8 +116,9 @@ def _take_over(connection: socket.socket, module: str) -> list[str]:
     os.setsid()
     connection.sendall(f"{os.getpid()}\n".encode())
     streams = socket.recv_fds(connection, 1, 3)[1]
-    with connection.makefile() as told:
-        arguments, folder, env = json.loads(told.readline())
+    with connection.makefile() as request:
+        arguments: list[str]
+        arguments, folder, env = json.loads(request.readline())
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
@@ -128,5 +145,5 @@ def _kill(pid: int) -> None:
 
 
 if __name__ == "__main__":
-    number, name, *given = sys.argv[1:]
-    serve(socket.socket(fileno=int(number)), name, given)
+    number, name, *settings = sys.argv[1:]
+    serve(socket.socket(fileno=int(number)), name, settings)

@@ -1,20 +1,18 @@
-"""Answers the approval that waits: approval.py Approved|Rejected, with a reason in REASON."""
+"""Answers the approval that waits: shows it with its plan, asks, and approves or rejects."""
 
 import io
-import os
 import sys
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import aws_stack
-import pipeline
 from botocore.exceptions import ClientError
-from pipeline import Pipeline, person
-from screen import agreed, plain, when
 
-PLAN = "Plan"  # the artifact that the build plan hands on
-LOSS = "DATA WOULD BE LOST"  # as cicd/steps/plan.py begins DATA_LOSS
+from cicd.steps.names import LOSES_DATA, PLAN
+from ops import Stop
+from ops.aws import Stack, agreed, plain, refusal, when
+from ops.pipeline import Pipeline, person
 
 
 @dataclass
@@ -30,102 +28,103 @@ class Approval:
     plan: dict[str, str] = field(default_factory=dict)  # bucket and key of its artifact
     loses_data: bool = False
 
+    def read_record(self, actions: Iterable[dict[str, Any]]) -> None:
+        """Takes the text and the plan's place from the execution's actions, newest first."""
+        for action in reversed(list(actions)):  # oldest first: the newest attempt decides
+            if self.is_answered_by(action):
+                configuration = action["input"].get("resolvedConfiguration", {})
+                self.text = configuration.get("CustomData", self.text)
+                self.link = configuration.get("ExternalEntityLink", self.link)
+            output = action.get("output", {})
+            for artifact in output.get("outputArtifacts", []):
+                if artifact["name"] == PLAN and action["status"] == "Succeeded":
+                    self.plan = artifact["s3location"]
+                    # A plan that does not say loses data, until somebody has read it.
+                    variables = output.get("outputVariables", {})
+                    self.loses_data = variables.get(LOSES_DATA) != "false"
 
-def waiting(given: Pipeline) -> Approval | None:
+    def is_answered_by(self, action: dict[str, Any]) -> bool:
+        """Whether an action's record is this approval's."""
+        return (action["stageName"], action["actionName"]) == (self.stage, self.action)
+
+
+def waiting(pipeline: Pipeline) -> Approval | None:
     """The approval that waits, with the text that its reviewer sees, or None."""
-    for stage in given.stages:
+    for stage in pipeline.stages:
         for action in stage["actionStates"]:
             latest = action.get("latestExecution", {})
             if latest.get("status") == "InProgress" and "token" in latest:
-                name, execution = stage["stageName"], stage["latestExecution"]
-                found = Approval(
-                    name, action["actionName"], execution["pipelineExecutionId"], latest["token"]
+                execution = stage["latestExecution"]["pipelineExecutionId"]
+                approval = Approval(
+                    stage["stageName"], action["actionName"], execution, latest["token"]
                 )
-                read_record(found, list(given.actions(found.execution)))
-                return found
+                approval.read_record(pipeline.actions(execution))
+                return approval
     return None
 
 
-def read_record(approval: Approval, actions: list[dict[str, Any]]) -> None:
-    """Fills in what only the execution's own record has: the text, and where the plan is."""
-    for action in reversed(actions):  # oldest first, so that the newest try decides
-        if (action["stageName"], action["actionName"]) == (approval.stage, approval.action):
-            told = action["input"].get("resolvedConfiguration", {})
-            approval.text = told.get("CustomData", approval.text)
-            approval.link = told.get("ExternalEntityLink", approval.link)
-        output = action.get("output", {})
-        for artifact in output.get("outputArtifacts", []):
-            if artifact["name"] == PLAN and action["status"] == "Succeeded":
-                approval.plan = artifact["s3location"]
-                lost = output.get("outputVariables", {}).get("DATA_LOSS", "")
-                approval.loses_data = lost.startswith(LOSS)
-
-
-def plan(approval: Approval) -> str:
+def read_plan(stack: Stack, approval: Approval) -> str:
     """The plan as its reviewer reads it, or why it cannot be shown."""
     if not approval.plan:
         return "This execution has no plan to show."
-    where = {"Bucket": approval.plan["bucket"], "Key": approval.plan["key"]}
+    place = {"Bucket": approval.plan["bucket"], "Key": approval.plan["key"]}
     try:
-        body = aws_stack.client("s3").get_object(**where)["Body"].read()
+        body = stack.client("s3").get_object(**place)["Body"].read()
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
             return archive.read("plan.md").decode(errors="replace")
     except ClientError as error:
-        why = f"AWS refuses {error.operation_name}: {error.response['Error']['Message']}"
+        reason = refusal(error)
     except (zipfile.BadZipFile, KeyError) as error:
-        why = f"its artifact is damaged ({error})"
-    return f"The plan cannot be shown: {why}. Read it behind the link before you approve."
+        reason = f"its artifact is damaged ({error})"
+    return f"The plan cannot be shown: {reason}. Read it behind the link before you approve."
 
 
-def approves(approval: Approval) -> bool:
-    """Whether it is to be approved; a plan that loses data takes a word, a terminal or not."""
-    if not agreed("Approve it?"):
-        return False
+def confirm(approval: Approval) -> None:
+    """Asks, and raises Stop unless it is to be approved."""
     if not approval.loses_data:
-        return True
-    print("This plan loses data. To approve that, type delete: ", end="", flush=True)
-    return sys.stdin.readline().strip() == "delete"
+        if not agreed("Approve it?"):
+            raise Stop("nothing is approved")
+        return
+    if agreed("Approve it?"):
+        # This word is needed without a terminal, too.
+        print("This plan loses data. To approve that, type delete: ", end="", flush=True)
+        if sys.stdin.readline().strip() == "delete":
+            return
+    raise Stop("nothing is approved: that takes the word delete")
 
 
-def answered(given: Pipeline, approval: Approval) -> str:
-    """Who was faster, as far as AWS knows."""
-    for action in given.actions(approval.execution):
-        if (action["stageName"], action["actionName"]) == (approval.stage, approval.action):
-            done = {"Succeeded": "approved", "Failed": "rejected"}.get(action["status"])
-            if done and action.get("updatedBy"):
-                who, at = person(action["updatedBy"]), when(action["lastUpdateTime"])
-                return f"{who} has {done} it ({at})"
+def first_answer(pipeline: Pipeline, approval: Approval) -> str:
+    """Who answered the approval first, as far as AWS says."""
+    for action in pipeline.actions(approval.execution):
+        if approval.is_answered_by(action):
+            answer = {"Succeeded": "approved", "Failed": "rejected"}.get(action["status"])
+            if answer and action.get("updatedBy"):
+                time = when(action["lastUpdateTime"])
+                return f"{person(action['updatedBy'])} has {answer} it ({time})"
             break
     return "it has been answered, or has expired"
 
 
-def main() -> None:
-    """Shows what waits and the plan, and answers; a rejection needs a reason."""
-    answer, reason = sys.argv[1], os.environ.get("REASON", "").strip()
-    if answer == "Rejected" and not reason:
-        sys.exit('approval.py: say why: make reject REASON="..."')
-    given = pipeline.deployed()
-    approval = waiting(given)
+def answer(stack: Stack, status: str, reason: str) -> None:
+    """Shows what waits with its plan, and answers Approved or Rejected."""
+    pipeline = Pipeline(stack)
+    approval = waiting(pipeline)
     if approval is None:
-        sys.exit("approval.py: nothing waits for an approval; see: make status")
-    print(plain(f"{approval.text}\n{approval.link}\n\n{plan(approval).strip()}\n"))
-    if answer == "Approved" and not approves(approval):
-        word = ": that takes the word delete" if approval.loses_data else ""
-        sys.exit(f"approval.py: nothing is approved{word}")
-    refusals = given.client.exceptions
+        raise Stop("nothing waits for an approval; see: make status")
+    plan = read_plan(stack, approval).strip()
+    print(plain(f"{approval.text}\n{approval.link}\n\n{plan}\n"))
+    if status == "Approved":
+        confirm(approval)
+    refusals = pipeline.client.exceptions
     try:
-        given.client.put_approval_result(
-            pipelineName=given.name,
+        pipeline.client.put_approval_result(
+            pipelineName=pipeline.name,
             stageName=approval.stage,
             actionName=approval.action,
             token=approval.token,
-            result={"status": answer, "summary": (reason or "approved with make approve")[:512]},
+            result={"status": status, "summary": reason[:512]},  # AWS takes no more
         )
     except (refusals.ApprovalAlreadyCompletedException, refusals.InvalidApprovalTokenException):
-        faster = answered(given, approval)
-        sys.exit(f"approval.py: too late: {faster}. Your answer changes nothing; see: make status")
-    print(f"{answer}.")
-
-
-if __name__ == "__main__":
-    aws_stack.run(main)
+        first = first_answer(pipeline, approval)
+        raise Stop(f"too late: {first}. Your answer changes nothing; see: make status") from None
+    print(f"{status}.")

@@ -1,181 +1,250 @@
 """Deletes what this repository has deployed: the bundles in qa and prod, then the stack."""
 
 import contextlib
-import os
-import sys
 import time
-from datetime import timedelta
-from typing import NoReturn
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn
 
-import aws_stack
-import logs
-from botocore.exceptions import ClientError
-from delete_stack import delete_stack
+from botocore.exceptions import ClientError, WaiterError
+
+from cicd.steps.names import SOURCE
+from ops import Stop, credentials
+from ops.aws import Stack
+from ops.builds import PROJECTS, Build, Builds
 
 BUILDSPEC = "cicd/buildspecs/destroy.yml"
-BUILDS = {"qa": "QaBuild", "prod": "ProdBuild"}  # logical IDs in cicd/stack.yml
-HISTORY = timedelta(days=330)
+TARGETS = ("qa", "prod")
+HISTORY = timedelta(days=330)  # AWS keeps a pipeline's for a year
+ATTEMPTS = 3
+# Logical IDs in cicd/stack.yml.
 BUCKETS = ("ArtifactBucket", "LogBucket")
-RULES = ("PushRule", "DriftRule")  # nothing is deployed, nor looked for, while all is deleted
+RULES = ("PushRule", "DriftRule")
 
 
-def last_source(pipeline: str, project: str) -> tuple[str, str] | None:
-    """Bucket and key of the commit that the project's last good build, or its last, deployed."""
-    details = aws_stack.client("codepipeline").get_paginator("list_action_executions")
-    found = [
-        item
-        for page in details.paginate(pipelineName=pipeline)
-        for item in page["actionExecutionDetails"]  # newest first
-        if item["input"].get("configuration", {}).get("ProjectName") == project
-    ]
-    found.sort(key=lambda item: item.get("status") != "Succeeded")
-    for item in found:
-        for artifact in item["input"]["inputArtifacts"]:
-            if artifact["name"] == "Source":
-                return artifact["s3location"]["bucket"], artifact["s3location"]["key"]
-    return None
+class Deployments:
+    """What the pipeline has deployed to the targets. Only who deployed it may delete it."""
 
+    def __init__(self, stack: Stack, resources: dict[str, str]) -> None:
+        self.stack, self.resources = stack, resources
+        self.builds = Builds(stack)
 
-def stop_pipeline(found: dict[str, str]) -> None:
-    """Exits while a stage is at work; then lets no push start another deployment.
-
-    Takes out of `found` what a creation or deletion that failed half-way has only named.
-    """
-    stages = []
-    if "Pipeline" in found:
-        codepipeline = aws_stack.client("codepipeline")
-        try:
-            stages = codepipeline.get_pipeline_state(name=found["Pipeline"])["stageStates"]
-        except codepipeline.exceptions.PipelineNotFoundException:
-            del found["Pipeline"]
-    for stage in stages:
-        latest = stage.get("latestExecution", {})
-        if latest.get("status") in ("InProgress", "Stopping"):
-            sys.exit(
-                f"destroy.py: {stage['stageName']} is at work or waits for an approval; nothing is"
-                " deleted. Wait, or reject it (make reject), and call make destroy again"
-            )
-    switch_rules(found, on=False)
-
-
-def switch_rules(found: dict[str, str], on: bool) -> None:
-    """Switches what starts deployments and looks for drift on or off, as far as it is there."""
-    events = aws_stack.client("events")
-    switch = events.enable_rule if on else events.disable_rule
-    for rule in RULES:
-        if rule in found:
-            with contextlib.suppress(events.exceptions.ResourceNotFoundException):
-                switch(Name=found[rule])
-
-
-def give_up(target: str, why: str) -> NoReturn:
-    """Exits while a deployment is left and the stack is still there to delete it with."""
-    sys.exit(
-        f"destroy.py: the deployment in {target} is not deleted, nor is the stack: {why}\n"
-        "To leave the deployments as they are and go on: make destroy KEEP_DEPLOYMENTS=1"
-    )
-
-
-def destroy_bundle(project: str, target: str, bucket: str, key: str) -> None:
-    """Runs `bundle destroy` as a build of the target's project, which owns the deployment."""
-    source = f"destroy/{target}.zip"  # where no build may write
-    try:
-        aws_stack.client("s3").copy({"Bucket": bucket, "Key": key}, bucket, source)
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
-            raise
-        expired = f"its sources have expired ({bucket}/{key}); let the pipeline deploy once more"
-        give_up(target, expired)
-    codebuild = aws_stack.client("codebuild")
-    build = codebuild.start_build(
-        projectName=project,
-        sourceTypeOverride="S3",
-        sourceLocationOverride=f"{bucket}/{source}",
-        artifactsOverride={"type": "NO_ARTIFACTS"},
-        buildspecOverride=BUILDSPEC,
-        environmentVariablesOverride=[{"name": "TARGET", "value": target, "type": "PLAINTEXT"}],
-    )["build"]
-    print(f"{target}: deleting the deployment ", end="", flush=True)
-    while build["buildStatus"] == "IN_PROGRESS":
-        time.sleep(5)
-        print(".", end="", flush=True)
-        (build,) = codebuild.batch_get_builds(ids=[build["id"]])["builds"]
-    print(f" {build['buildStatus']}")
-    if build["buildStatus"] != "SUCCEEDED":
-        give_up(target, f"its build's log says why: {build['logs'].get('deepLink', build['id'])}")
-
-
-def is_destroyed(project: str) -> bool:
-    """Whether the last thing that a target's project did was to delete the deployment."""
-    return any(
-        build["buildStatus"] == "SUCCEEDED" and build["source"].get("buildspec") == BUILDSPEC
-        for build in logs.newest([project])
-    )
-
-
-def destroy_bundles(found: dict[str, str]) -> None:
-    """Deletes the deployment of every target that the pipeline has ever deployed to."""
-    for target, name in BUILDS.items():
-        if "Pipeline" not in found:
+    def delete(self, target: str) -> None:
+        """Deletes a target's deployment, if the pipeline has ever made one."""
+        if "Pipeline" not in self.resources:
             print(f"{target}: the stack has no pipeline; a deployment there, if any, stays")
-        elif name not in found:
-            give_up(target, f"the stack has no {name}; if it was renamed, change BUILDS too")
-        elif is_destroyed(found[name]):
+            return
+        build = PROJECTS[target]
+        if build not in self.resources:
+            what = f"the stack has no {build}"
+            give_up(target, f"{what}; if it was renamed, change ops/builds.py too")
+        project = self.resources[build]
+        if self.is_deleted(project):
             print(f"{target}: the deployment is deleted already")
-        elif given := last_source(found["Pipeline"], found[name]):
-            destroy_bundle(found[name], target, *given)
-        elif aws_stack.age() > HISTORY:
+        elif source := self.last_source(project):
+            self.run_destroy(target, project, source)
+        elif datetime.now(UTC) - self.stack.description["CreationTime"] > HISTORY:
             give_up(target, "AWS keeps a pipeline's history for a year, and it has no deployment")
         else:
             print(f"{target}: nothing was ever deployed")
 
-
-def main() -> None:
-    """Asks, deletes, and says what is left."""
-    stack, region = aws_stack.STACK, os.environ["AWS_REGION"]
-    status = aws_stack.status()
-    if status is None:
-        print(f"There is no stack {stack} in {region}: nothing to delete.")
-        return
-    found = aws_stack.resources()
-    # The stack knows the repository by its ID; its name is at the end of this address.
-    repository = aws_stack.find_outputs().get("CodeCommitUrl", "").rpartition("/")[2]
-    repository = repository or aws_stack.parameters().get("RepoName", "")
-    print(
-        f"This deletes the deployments in qa and prod, and the stack {stack} in {region}"
-        f" ({status}).\nA pipeline's tables go with it; UNDROP brings them back for seven days."
-    )
-    if input(f"The stack's name, to go on ({stack}): ").strip() != stack:
-        sys.exit("destroy.py: that is another name; nothing is deleted")
-    stop_pipeline(found)
-    if not os.environ.get("KEEP_DEPLOYMENTS"):
-        try:
-            destroy_bundles(found)
-        except BaseException:  # the stack stays: let pushes start the pipeline again
-            switch_rules(found, on=True)
-            raise
-    delete_stack([found[name] for name in BUCKETS if name in found])
-    if not found:
-        print("Deleted. It had no resources.")
-        return
-    print("Deleted. What is left, for you to delete or keep:")
-    if "Repository" in found:
-        print(
-            f"  the CodeCommit repository {repository}:\n"
-            f"    aws codecommit delete-repository --region {region} --repository-name {repository}"
+    def is_deleted(self, project: str) -> bool:
+        """Whether the last thing that a target's project did was to delete the deployment."""
+        return any(
+            build["buildStatus"] == "SUCCEEDED" and build["source"].get("buildspec") == BUILDSPEC
+            for build in self.builds.newest([project])
         )
-    print(
-        "  the schemas in the catalogs that databricks.yml names, with what jobs wrote there\n"
-{%- if cookiecutter.auth == "pat" %}
-        "  the personal access tokens, to be revoked in their workspaces\n"
-{%- elif cookiecutter.auth == "oauth-m2m" %}
-        "  the service principals and their OAuth secrets\n"
-{%- else %}
-        "  the service principals and their federation policies\n"
-{%- endif %}
-        "The key is deleted in seven days; until then it can be restored."
+
+    def last_source(self, project: str) -> dict[str, str] | None:
+        """Bucket and key of the sources of the project's last good build, or of its last."""
+        paginator = self.stack.client("codepipeline").get_paginator("list_action_executions")
+        actions = [
+            action
+            for page in paginator.paginate(pipelineName=self.resources["Pipeline"])
+            for action in page["actionExecutionDetails"]  # newest first
+            if action["input"].get("configuration", {}).get("ProjectName") == project
+        ]
+        # The sort keeps the order, so that the newest good one comes first.
+        actions.sort(key=lambda action: action.get("status") != "Succeeded")
+        for action in actions:
+            for artifact in action["input"]["inputArtifacts"]:
+                if artifact["name"] == SOURCE:
+                    return dict(artifact["s3location"])
+        return None
+
+    def run_destroy(self, target: str, project: str, source: dict[str, str]) -> None:
+        """Runs `bundle destroy` as a build of the target's project, which owns the deployment."""
+        bucket, key = source["bucket"], source["key"]
+        copy = f"destroy/{target}.zip"  # where no build may write
+        try:
+            self.stack.client("s3").copy({"Bucket": bucket, "Key": key}, bucket, copy)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
+                raise
+            expired = f"its sources have expired ({bucket}/{key})"
+            give_up(target, f"{expired}; let the pipeline deploy once more")
+        build: Build = self.builds.client.start_build(
+            projectName=project,
+            sourceTypeOverride="S3",
+            sourceLocationOverride=f"{bucket}/{copy}",
+            artifactsOverride={"type": "NO_ARTIFACTS"},
+            buildspecOverride=BUILDSPEC,
+            environmentVariablesOverride=[{"name": "TARGET", "value": target, "type": "PLAINTEXT"}],
+        )["build"]
+        print(f"{target}: deleting the deployment ", end="", flush=True)
+        while build["buildStatus"] == "IN_PROGRESS":
+            time.sleep(5)
+            print(".", end="", flush=True)
+            build = self.builds.refresh(build)
+        print(f" {build['buildStatus']}")
+        if build["buildStatus"] != "SUCCEEDED":
+            log = build["logs"].get("deepLink", build["id"])
+            give_up(target, f"its build's log says why: {log}")
+
+
+def give_up(target: str, reason: str) -> NoReturn:
+    """Raises Stop while a deployment is left and the stack is still there to delete it with."""
+    raise Stop(
+        f"the deployment in {target} is not deleted, nor is the stack: {reason}\n"
+        "To leave the deployments as they are and go on: make destroy KEEP_DEPLOYMENTS=1"
     )
 
 
-if __name__ == "__main__":
-    aws_stack.run(main)
+class Teardown:
+    """A stack that is about to be deleted, with what it has and has deployed."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.resources = stack.resources()
+        self.stages = self.find_stages()
+
+    def find_stages(self) -> list[dict[str, Any]]:
+        """The pipeline's stages; forgets a pipeline that a failed creation has only named."""
+        if "Pipeline" not in self.resources:
+            return []
+        codepipeline = self.stack.client("codepipeline")
+        try:
+            state = codepipeline.get_pipeline_state(name=self.resources["Pipeline"])
+        except codepipeline.exceptions.PipelineNotFoundException:
+            del self.resources["Pipeline"]
+            return []
+        return list(state["stageStates"])
+
+    @property
+    def repository(self) -> str:
+        """The CodeCommit repository's name, which the stack knows by its ID only."""
+        url = self.stack.outputs.get("CodeCommitUrl", "")
+        return url.rpartition("/")[2] or self.stack.parameters.get("RepoName", "")
+
+    def check_idle(self) -> None:
+        """Raises Stop while a stage is running or waits for an approval."""
+        for stage in self.stages:
+            status = stage.get("latestExecution", {}).get("status")
+            if status in ("InProgress", "Stopping"):
+                raise Stop(
+                    f"{stage['stageName']} is running or waits for an approval; nothing is"
+                    " deleted. Wait, or reject it (make reject), and call make destroy again"
+                )
+
+    def switch_rules(self, on: bool) -> None:
+        """Switches the rules on or off, as far as they exist."""
+        events = self.stack.client("events")
+        switch = events.enable_rule if on else events.disable_rule
+        for rule in RULES:
+            if rule in self.resources:
+                with contextlib.suppress(events.exceptions.ResourceNotFoundException):
+                    switch(Name=self.resources[rule])
+
+    def delete_stack(self) -> None:
+        """Empties the buckets and deletes the stack; again if an access log came in between."""
+        cloudformation = self.stack.client("cloudformation")
+        for attempt in range(1, ATTEMPTS + 1):
+            for bucket in (self.resources[name] for name in BUCKETS if name in self.resources):
+                self.empty(bucket)
+            print(f"Deleting the stack {self.stack.name} ...", flush=True)
+            cloudformation.delete_stack(StackName=self.stack.name)
+            try:
+                waiter = cloudformation.get_waiter("stack_delete_complete")
+                waiter.wait(StackName=self.stack.name)
+                return
+            except WaiterError as error:
+                if attempt == ATTEMPTS:
+                    raise Stop(
+                        f"CloudFormation could not delete the stack: {error}{self.stuck()}\n"
+                        "Fix that, then make destroy again"
+                    ) from None
+
+    def empty(self, bucket: str) -> None:
+        """Deletes every version and delete marker of a bucket, if the bucket exists."""
+        s3, count = self.stack.client("s3"), 0
+        try:
+            # Without its access log, emptying one bucket does not fill the other.
+            s3.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={})
+            for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+                versions = page.get("Versions", []) + page.get("DeleteMarkers", [])
+                if not versions:
+                    continue
+                keys = [{"Key": item["Key"], "VersionId": item["VersionId"]} for item in versions]
+                answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+                for error in answer.get("Errors", []):
+                    raise Stop(f"{bucket}/{error['Key']} stays: {error['Message']}")
+                count += len(versions)
+                print(f"\r{bucket}: {count} versions deleted", end="", flush=True)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchBucket":
+                raise
+            return
+        print(f"\r{bucket}: empty" + " " * 30)
+
+    def stuck(self) -> str:
+        """What CloudFormation could not delete, and why."""
+        return "".join(
+            f"\n  {item['LogicalResourceId']}: "
+            + item.get("ResourceStatusReason", "no reason given")
+            for item in self.stack.summaries()
+            if item["ResourceStatus"] == "DELETE_FAILED"
+        )
+
+    def left(self) -> str:
+        """What is left for its operator to delete or keep."""
+        if not self.resources:
+            return "Deleted. It had no resources."
+        lines = ["Deleted. What is left, for you to delete or keep:"]
+        if "Repository" in self.resources:
+            delete = f"aws codecommit delete-repository --region {self.stack.region}"
+            lines += [
+                f"  the CodeCommit repository {self.repository}:",
+                f"    {delete} --repository-name {self.repository}",
+            ]
+        lines += [
+            "  the schemas in the catalogs that databricks.yml names, with what jobs wrote there",
+            f"  {credentials.LEFT}",
+            "The key is deleted in seven days; until then it can be restored.",
+        ]
+        return "\n".join(lines)
+
+
+def destroy(stack: Stack, keep_deployments: bool) -> None:
+    """Asks, deletes, and says what is left."""
+    if not stack.description:
+        print(f"There is no stack {stack.name} in {stack.region}: nothing to delete.")
+        return
+    print(
+        f"This deletes the deployments in qa and prod, and the stack {stack.name} in"
+        f" {stack.region} ({stack.description['StackStatus']}).\n"
+        "A pipeline's tables go with it; UNDROP brings them back for seven days."
+    )
+    if input(f"The stack's name, to go on ({stack.name}): ").strip() != stack.name:
+        raise Stop("that is another name; nothing is deleted")
+    teardown = Teardown(stack)
+    teardown.check_idle()
+    teardown.switch_rules(on=False)  # so that no push deploys in between
+    if not keep_deployments:
+        try:
+            deployments = Deployments(stack, teardown.resources)
+            for target in TARGETS:
+                deployments.delete(target)
+        except BaseException:  # the stack stays, so let pushes start the pipeline again
+            teardown.switch_rules(on=True)
+            raise
+    teardown.delete_stack()
+    print(teardown.left())

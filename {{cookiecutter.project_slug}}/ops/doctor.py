@@ -1,32 +1,26 @@
-"""Says what the first deployment, or the next, would stumble over: doctor.py [Name=Value ...].
-
-Looks at this machine, the AWS account and the workspaces, and changes nothing. The arguments are
-the stack's parameters, as `make stack` takes them.
-"""
+"""Says what the next deployment would fail on: this machine, the AWS account, the workspaces."""
 
 import contextlib
-import os
-import queue
 import sys
 import textwrap
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
+from typing import NamedTuple
 
-import aws_stack
-import boto3
 import botocore.config
-import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
-from probes import NotChecked, Note, Problem, machine, workspaces
-from probes.account import Account
-from probes.project import Project
-from probes.rights import rights
 from rich.console import Console
 from rich.text import Text
 
+from ops import Stop, credentials, probes
+from ops.account import Account, rights
+from ops.aws import Stack, refusal
+from ops.probes import NotChecked, Note, Problem
+from ops.project import Project, Unreadable
+
 Probe = Callable[[], str]
-Result = tuple[str, str, str]  # a key of MARKS, what was found, and what mends it
 
 SECONDS = 30  # for one probe, whatever it waits for
 MARKS = {
@@ -37,16 +31,28 @@ MARKS = {
 }
 
 
+class Result(NamedTuple):
+    """A key of MARKS, what the probe says, and what fixes it."""
+
+    kind: str
+    text: str
+    fix: str = ""
+
+
 def sections(project: Project, account: Account) -> dict[str, dict[str, Probe]]:
     """Every probe by its subject, in the order of the screen."""
+    workspaces: dict[str, Probe] = {}
+    for target in ("qa", "prod"):
+        workspaces[f"{target} host"] = partial(account.same_host, target)
+        workspaces[f"{target} workspace"] = partial(probes.workspace, project, target)
     return {
         "This machine": {
-            "git": partial(machine.tool, "git"),
-            "uv": partial(machine.tool, "uv"),
-            "AWS CLI": partial(machine.tool, "aws"),
-            "Databricks CLI": partial(machine.databricks, project),
-            "Java": machine.java,
-            "this folder": partial(machine.repository, project),
+            "git": partial(probes.tool, "git"),
+            "uv": partial(probes.tool, "uv"),
+            "AWS CLI": partial(probes.tool, "aws"),
+            "Databricks CLI": partial(probes.databricks, project),
+            "Java": probes.java,
+            "this folder": partial(probes.repository, project),
         },
         "AWS": {
             "identity": account.identity,
@@ -54,103 +60,84 @@ def sections(project: Project, account: Account) -> dict[str, dict[str, Probe]]:
             "rights": partial(rights, account),
             "stack": account.state,
             "parameters": account.parameters,
-{%- if cookiecutter.auth == "aws-iam" %}
-            "federation": account.federation,
-            "qa client ID": partial(account.client_id, "qa"),
-            "prod client ID": partial(account.client_id, "prod"),
-{%- else %}
-            "qa secret": partial(account.secret, "qa"),
-            "prod secret": partial(account.secret, "prod"),
-{%- endif %}
+            **credentials.probes(account),
             "repository": account.repository,
         },
-        "Databricks": {
-            f"{target} {what}": partial(probe, account, target)
-            for target in ("qa", "prod")
-            for what, probe in (("host", workspaces.same_host), ("workspace", workspaces.answers))
-        },
+        "Databricks": workspaces,
     }
 
 
 def outcome(probe: Probe) -> Result:
-    """What a probe finds."""
+    """What a probe says, or why it cannot."""
     try:
-        return "ok", probe(), ""
+        return Result("ok", probe())
     except Note as note:
-        return "note", str(note), note.mend
+        return Result("note", str(note), note.fix)
     except Problem as problem:
-        return "wrong", str(problem), problem.mend
-    except NotChecked as why:
-        return "not checked", str(why), ""
+        return Result("wrong", str(problem), problem.fix)
+    except Unreadable as error:
+        return Result("wrong", str(error), "make check")
+    except (NotChecked, Stop) as reason:
+        return Result("not checked", str(reason))
     except ClientError as error:
-        message = error.response["Error"]["Message"]
-        return "not checked", f"AWS refuses {error.operation_name}: {message}", ""
+        return Result("not checked", refusal(error))
     except BotoCoreError as error:
-        return "not checked", str(error), ""
+        return Result("not checked", str(error))
 
 
 def in_time(probe: Probe) -> Result:
-    """The outcome of a probe, which is wrong where it takes too long: a name server may be slow."""
-    found: queue.SimpleQueue[Result | BaseException] = queue.SimpleQueue()
+    """The outcome of a probe, which is wrong if it takes too long: a name server may be slow."""
+    future: Future[Result] = Future()
 
     def attempt() -> None:
         try:
-            found.put(outcome(probe))
-        except BaseException as error:
-            found.put(error)
+            future.set_result(outcome(probe))
+        except BaseException as error:  # a bug, for the main thread to raise
+            future.set_exception(error)
 
+    # A daemon: nobody waits for it when the command ends.
     threading.Thread(target=attempt, daemon=True).start()
     try:
-        result = found.get(timeout=SECONDS)
-    except queue.Empty:
-        return "wrong", f"no answer within {SECONDS} seconds", "mend the network, then make doctor"
-    if isinstance(result, BaseException):
-        raise result
-    return result
+        return future.result(timeout=SECONDS)
+    except TimeoutError:
+        text = f"no answer within {SECONDS} seconds"
+        return Result("wrong", text, "fix the network, then make doctor")
 
 
 def line(subject: str, result: Result, width: int) -> Text:
     """A line of the screen, continued below its last column; no address is cut in two."""
-    kind, found, mend = result
-    mark, style = MARKS[kind]
-    start = f"  {mark} {kind:<11}  {subject:<14}  "
-    told = textwrap.fill(
-        f"{found} → {mend}" if mend else found,
+    mark, style = MARKS[result.kind]
+    start = f"  {mark} {result.kind:<11}  {subject:<14}  "
+    text = textwrap.fill(
+        f"{result.text} → {result.fix}" if result.fix else result.text,
         width,
         initial_indent=start,
         subsequent_indent=" " * len(start),
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return Text.assemble(told[:2], (told[2:15], style), told[15:])
+    return Text.assemble(text[:2], (text[2:15], style), text[15:])
 
 
-def main() -> None:
-    """Prints a line for each probe as it comes to an end, and exits with 1 where one is wrong."""
-    session = botocore.session.get_session()
-    quick = {"connect_timeout": 3, "read_timeout": 5, "retries": {"total_max_attempts": 2}}
-    session.set_default_client_config(botocore.config.Config(**quick))
-    boto3.setup_default_session(botocore_session=session)
-
-    project = Project(sys.argv[1:])
-    with contextlib.suppress(Problem):
-        _ = project.parameters  # exits where the command line names one that does not exist
+def examine(stack: Stack, project: Project) -> int:
+    """Prints a line for each probe as it ends, and returns 1 if anything is wrong."""
+    stack.config = botocore.config.Config(
+        connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2}
+    )
+    with contextlib.suppress(Unreadable):
+        _ = project.parameters  # stops here if the command line names one that does not exist
     console = Console(highlight=False)
     width = console.width if console.is_terminal else sys.maxsize  # a pipe's reader wants lines
-    console.print(f"[bold]{aws_stack.STACK}[/] in {os.environ['AWS_REGION']}")
+    console.print(f"[bold]{stack.name}[/] in {stack.region}")
     kinds = []
-    for title, probes in sections(project, Account(project)).items():
+    for title, rows in sections(project, Account(stack, project)).items():
         console.print(f"\n[bold]{title}[/]")
-        for subject, probe in probes.items():
+        for subject, probe in rows.items():
             result = in_time(probe)
-            kinds.append(result[0])
+            kinds.append(result.kind)
             console.print(line(subject, result, width), soft_wrap=True)
     wrong, unknown = kinds.count("wrong"), kinds.count("not checked")
     need = "needs" if wrong == 1 else "need"
-    left = f", {unknown} not checked" if unknown else ""
-    console.print(f"\n{wrong} of {len(kinds)} {need} attention{left}")
-    sys.exit(1 if wrong else 0)
-
-
-if __name__ == "__main__":
-    aws_stack.run(main)
+    rest = f", {unknown} not checked" if unknown else ""
+    console.print(f"\n{wrong} of {len(kinds)} {need} attention{rest}")
+    return 1 if wrong else 0

@@ -1,110 +1,97 @@
 """Shows where the pipeline stands: stages, what waits, what is deployed, drift, credentials."""
 
 from collections.abc import Callable
-from datetime import datetime
+from typing import Any
 
-import approval
-import aws_stack
-import drift
-import logs
-import pipeline
 from botocore.exceptions import ClientError
-from pipeline import PRODUCTION, QA, Pipeline
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from screen import plain, when
+
+from cicd.steps.names import PRODUCTION, QA
+from ops import Stop, approval, credentials
+from ops.aws import Stack, plain, refusal, when
+from ops.builds import last_comparison
+from ops.pipeline import Pipeline
 
 COLORS = {"Succeeded": "green", "InProgress": "yellow", "Failed": "red"}
 
 
-def stages(given: Pipeline) -> Table:
-    """A table with a row for each stage: state, time of the last change, commit, execution."""
+def stage_row(pipeline: Pipeline, stage: dict[str, Any]) -> list[str | Text]:
+    """A stage's name, state, time of its last change, commit and execution."""
+    latest = stage.get("latestExecution")
+    if latest is None:
+        return [stage["stageName"], "not run yet"]
+    changes = [
+        action["latestExecution"]["lastStatusChange"]
+        for action in stage["actionStates"]
+        if "lastStatusChange" in action.get("latestExecution", {})
+    ]
+    state, execution = latest["status"], latest["pipelineExecutionId"]
+    return [
+        stage["stageName"],
+        Text(state, COLORS.get(state, "")),
+        when(max(changes)) if changes else "",
+        pipeline.commit(execution)[:8],
+        execution[:8] + (" (rollback)" if latest.get("type") == "ROLLBACK" else ""),
+    ]
+
+
+def stages(pipeline: Pipeline) -> Table:
+    """A table with a row for each stage."""
     table = Table("Stage", "State", "Since", "Commit", "Execution", box=None, pad_edge=False)
-    for stage in given.stages:
-        latest = stage.get("latestExecution")
-        if latest is None:
-            table.add_row(stage["stageName"], "not run yet")
-            continue
-        changes = [
-            action["latestExecution"]["lastStatusChange"]
-            for action in stage["actionStates"]
-            if "lastStatusChange" in action.get("latestExecution", {})
-        ]
-        state, execution = latest["status"], latest["pipelineExecutionId"]
-        kind = " (rollback)" if latest.get("type") == "ROLLBACK" else ""
-        table.add_row(
-            stage["stageName"],
-            Text(state, COLORS.get(state, "")),
-            when(max(changes)) if changes else "",
-            given.commit(execution)[:8],
-            execution[:8] + kind,
-        )
+    for stage in pipeline.stages:
+        table.add_row(*stage_row(pipeline, stage))
     return table
 
 
-def release(given: Pipeline, stage: str) -> str:
+def release(pipeline: Pipeline, stage: str) -> str:
     """The last release in a stage."""
-    for found in given.releases(stage):
-        commit, back = found.commit[:8] or "unknown", found.rolled_back_to
-        how = f"rolled back to execution {back[:8]}" if back else f"execution {found.execution[:8]}"
-        after = given.broken(stage)
-        more = f"; what came after it: {after}" if after else ""
-        return f"{commit}, {when(found.at)}, {how}{more}"
-    return "nothing yet"
+    newest = next(pipeline.releases(stage), None)
+    if newest is None:
+        return "nothing yet"
+    source = f"execution {newest.execution[:8]}"
+    if newest.rolled_back_to:
+        source = f"rolled back to execution {newest.rolled_back_to[:8]}"
+    after = pipeline.broken(stage)
+    warning = f"; what came after it: {after}" if after else ""
+    return f"{newest.commit[:8] or 'unknown'}, {when(newest.at)}, {source}{warning}"
 
 
-def looked_for_drift() -> str:
-    """What the last look for drift found; and whether anybody looks by the clock."""
-    found = drift.last_look(logs.project("drift"))
-    by_the_clock = aws_stack.parameters().get("DriftSchedule")
-    return found if by_the_clock else f"{found}; the schedule is off (DriftSchedule is empty)"
+def drift(stack: Stack) -> str:
+    """What the last comparison said, and whether there is a schedule for the next one."""
+    text = last_comparison(stack)
+    if stack.parameters().get("DriftSchedule"):
+        return text
+    return f"{text}; the schedule is off (DriftSchedule is empty)"
 
 
-def credential(arn: str) -> str:
-    """How old a secret's value is. AWS does not know when what it holds expires."""
-    versions = aws_stack.client("secretsmanager").list_secret_version_ids(SecretId=arn)["Versions"]
-    made = {stage: one["CreatedDate"] for one in versions for stage in one.get("VersionStages", [])}
-    if "AWSPREVIOUS" not in made:  # the stack's placeholder becomes the previous value
-        return "not set yet: make secrets"
-    at = made["AWSCURRENT"].astimezone()
-    days = (datetime.now().astimezone() - at).days
-    return f"set {at:%d %b %Y}, {days} days ago; its workspace knows when it expires"
-
-
-def told(question: Callable[[], str]) -> str:
-    """An answer, or what AWS refused: who may not see one thing sees the others."""
+def ask(question: Callable[[], str]) -> str:
+    """An answer, or what AWS refused: who may not see everything sees the rest."""
     try:
         return question()
     except ClientError as error:
-        refused = error.response["Error"]["Message"]
-        return f"unknown: AWS refuses {error.operation_name}: {refused}"
-    except SystemExit as stop:  # an older stack lacks something
-        return f"unknown: {stop.code}"
+        return f"unknown: {refusal(error)}"
+    except Stop as stop:  # an older stack lacks something
+        return f"unknown: {stop}"
 
 
-def main() -> None:
+def show(stack: Stack) -> None:
     """Prints the screen."""
     console = Console(highlight=False)
-    outputs = aws_stack.outputs()
-    given = pipeline.deployed()
-    console.print(f"[bold]{given.name}[/]  {outputs['PipelineUrl']}\n", soft_wrap=True)
-    console.print(stages(given))
-    waits = approval.waiting(given)
-    if waits:
-        console.print(f"\n[yellow]Waits in {waits.stage}:[/]", end=" ")
-        console.print(Text(plain(f"{waits.text}\n{waits.link}")), soft_wrap=True)
+    pipeline = Pipeline(stack)
+    outputs = stack.outputs()
+    console.print(f"[bold]{pipeline.name}[/]  {outputs['PipelineUrl']}\n", soft_wrap=True)
+    console.print(stages(pipeline))
+    if review := approval.waiting(pipeline):
+        console.print(f"\n[yellow]Waits in {review.stage}:[/]", end=" ")
+        console.print(Text(plain(f"{review.text}\n{review.link}")), soft_wrap=True)
     rows: dict[str, Callable[[], str]] = {
-        "In qa": lambda: release(given, QA),
-        "In prod": lambda: release(given, PRODUCTION),
-        "Drift": looked_for_drift,
-        "Token of qa": lambda: credential(outputs["QaSecretArn"]),
-        "Token of prod": lambda: credential(outputs["ProdSecretArn"]),
+        "In qa": lambda: release(pipeline, QA),
+        "In prod": lambda: release(pipeline, PRODUCTION),
+        "Drift": lambda: drift(stack),
+        **credentials.status(stack, outputs),
     }
     console.print()
     for name, question in rows.items():
-        console.print(Text(f"{name:<14} {plain(told(question))}"), soft_wrap=True)
-
-
-if __name__ == "__main__":
-    aws_stack.run(main)
+        console.print(Text(f"{name:<14} {plain(ask(question))}"), soft_wrap=True)

@@ -1,24 +1,25 @@
-"""Comments on the pull request what came of its build.
+"""Comments on a pull request how its build ended.
 
 Usage: python cicd/steps/comment.py
 
 STEP names what the build did last. A build that no pull request has started comments on nothing.
-What it says comes from code that nobody has reviewed, this file included: it informs, it proves
+This file too is code of the pull request that nobody has reviewed: the comment informs, it proves
 nothing.
 """
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from xml.etree import ElementTree
 
+from release import Refused, aws
+
 REPORT = Path("reports/unit.xml")
 # Failing tests that are named, characters of each: CodeCommit takes 10,240 in all.
-NAMES, LENGTH = 40, 150
+MOST_NAMES, LONGEST = 40, 150
 CONSOLES = {
     "aws": "console.aws.amazon.com",
     "aws-us-gov": "console.amazonaws-us-gov.com",
@@ -28,34 +29,41 @@ CONSOLES = {
 
 
 def quoted(text: str) -> str:
-    """A text of unknown origin as Markdown shows code: nothing in it means anything."""
+    """Returns a text of unknown origin as Markdown shows code, so that nothing in it has effect."""
     plain = "".join(c if c.isprintable() and c != "`" else "?" for c in text) or "?"
-    return f"`{plain if len(plain) <= LENGTH else f'{plain[: LENGTH - 3]}...'}`"
+    if len(plain) > LONGEST:
+        plain = f"{plain[: LONGEST - 3]}..."
+    return f"`{plain}`"
+
+
+def with_outcome(cases: list[ElementTree.Element], *outcomes: str) -> list[str]:
+    """Returns the names of the test cases that have one of these outcomes."""
+    return [
+        f"{case.get('classname', '')}.{case.get('name', '')}".strip(".")
+        for case in cases
+        if any(case.find(outcome) is not None for outcome in outcomes)
+    ]
 
 
 def tests() -> list[str]:
-    """What the report of the unit tests says, as lines of Markdown; nothing where there is none."""
+    """Returns what the report of the unit tests says, as parts of Markdown; none without one."""
     if not REPORT.is_file():
         return []
     try:
         cases = list(ElementTree.parse(REPORT).iter("testcase"))
     except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:
         return [f"{REPORT} cannot be read: {quoted(str(error))}"]
-
-    def has(*outcomes: str) -> list[str]:
-        found = (one for one in cases if any(one.find(name) is not None for name in outcomes))
-        return [f"{one.get('classname', '')}.{one.get('name', '')}".strip(".") for one in found]
-
-    failed, skipped = has("failure", "error"), has("skipped")
-    passed = f"{len(cases) - len(failed) - len(skipped)} passed"
-    counts = f"Unit tests: {passed}, {len(failed)} failed, {len(skipped)} skipped."
-    lines = [f"- {quoted(name)}" for name in failed[:NAMES]]
-    more = len(failed) - len(lines)
-    return [counts, "\n".join([*lines, *([f"- ... and {more} more"] if more else [])])]
+    failed, skipped = with_outcome(cases, "failure", "error"), with_outcome(cases, "skipped")
+    passed = len(cases) - len(failed) - len(skipped)
+    counts = f"Unit tests: {passed} passed, {len(failed)} failed, {len(skipped)} skipped."
+    lines = [f"- {quoted(name)}" for name in failed[:MOST_NAMES]]
+    if len(failed) > MOST_NAMES:
+        lines.append(f"- ... and {len(failed) - MOST_NAMES} more")
+    return [counts, "\n".join(lines)]
 
 
 def link() -> str:
-    """The build's page in the console, whichever partition of AWS this is."""
+    """Returns the address of the build's page in the console of its AWS partition."""
     _, partition, _, region, _, build = os.environ["CODEBUILD_BUILD_ARN"].split(":", 5)
     project, number = build.removeprefix("build/").split(":")
     host = f"{region}.{CONSOLES.get(partition, CONSOLES['aws'])}"
@@ -63,23 +71,37 @@ def link() -> str:
     return f"https://{host}/{page}/?region={region}"
 
 
-def content() -> str:
-    """The comment, in Markdown."""
-    good = os.environ["CODEBUILD_BUILD_SUCCEEDING"] == "1"
+def result() -> str:
+    """Returns how the build ended, and if it failed, in which step."""
+    if os.environ["CODEBUILD_BUILD_SUCCEEDING"] == "1":
+        return "succeeded"
     step = os.environ.get("STEP", "")
-    where = f" in {quoted(step)}" if step and not good else ""
+    return f"failed in {quoted(step)}" if step else "failed"
+
+
+def content() -> str:
+    """Returns the comment, in Markdown."""
     minutes, seconds = divmod(int(time.time() - int(os.environ["CODEBUILD_START_TIME"]) / 1000), 60)
     parts = [
-        f"**The build of commit {quoted(os.environ['SOURCE_COMMIT'])} "
-        f"{'succeeded' if good else f'failed{where}'}**, after {minutes}:{seconds:02} minutes.",
+        f"**The build of commit {quoted(os.environ['SOURCE_COMMIT'])} {result()}**,"
+        f" after {minutes}:{seconds:02} minutes.",
         *tests(),
         f"[Its log]({link()}). A later revision gets a comment of its own.",
     ]
     return "\n\n".join(part for part in parts if part)
 
 
+def post(comment: dict[str, str]) -> None:
+    """Posts the comment. Raises Refused."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch, "comment.json")
+        file.write_text(json.dumps(comment), encoding="ascii")
+        call = ("codecommit", "post-comment-for-pull-request")
+        aws(*call, "--cli-input-json", file.as_uri())
+
+
 def main() -> None:
-    """Posts the comment. Ends the build with AWS's reason where it is refused."""
+    """Comments on the pull request; exits with AWS's reason if it refuses."""
     if not os.environ.get("PULL_REQUEST_ID"):
         print("comment.py: no pull request has started this build: there is nothing to comment on")
         return
@@ -90,14 +112,10 @@ def main() -> None:
         "afterCommitId": os.environ["SOURCE_COMMIT"],
         "content": content(),
     }
-    call = ["aws", "codecommit", "post-comment-for-pull-request"]
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch, "comment.json")
-        file.write_text(json.dumps(comment), encoding="ascii")
-        command = [*call, "--cli-input-json", file.as_uri()]
-        done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"comment.py: {' '.join(call)}: {' '.join(done.stderr.split())}")
+    try:
+        post(comment)
+    except Refused as refused:
+        sys.exit(f"comment.py: {refused}")
     print(comment["content"])
 
 

@@ -4,11 +4,15 @@
 QA, REVIEW, PRODUCTION = "QA", "Review", "Production"
 SOURCE, WHEEL, PLAN = "Source", "Wheel", "Plan"
 
+# CodePipeline's words for a stage whose execution has not ended.
+RUNNING = ("InProgress", "Stopping")
+
 # What the stack puts into a secret, or into a client ID, until somebody sets it.
 PLACEHOLDER = "not-set"
 
-# Exported by the build `plan`: "true" where the plan deletes or recreates what holds data.
-LOSES_DATA = "LOSES_DATA"
+# Exported by the build `plan`: "true" where the plan deletes or recreates what holds data, and a
+# sentence for people that says the same.
+LOSES_DATA, DATA_LOSS = "LOSES_DATA", "DATA_LOSS"
 
 # Exported by the build `drift`: one of the four words below, and DRIFT, a sentence for people.
 DRIFT_STATUS, DRIFT = "DRIFT_STATUS", "DRIFT"

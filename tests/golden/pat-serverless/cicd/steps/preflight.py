@@ -1,45 +1,23 @@
-"""Says in one line what would stop this build from signing in to its workspace, before it tries.
+"""Signs a build in to its workspace, or says in one line why it cannot, before it does anything.
 
 Usage: python cicd/steps/preflight.py TARGET
 
 Reads the DATABRICKS_* variables that the CLI reads. The CLI itself retries an unreachable host for
-minutes, and takes a host in databricks.yml over a different DATABRICKS_HOST without a word.
+minutes, and silently prefers a host in databricks.yml to a different DATABRICKS_HOST.
 """
 
 import http.client
-import json
 import os
 import queue
 import re
 import sys
 import threading
 import urllib.error
-import urllib.request
 from pathlib import Path
 
-PLACEHOLDER = "not-set"
-SECONDS = 15  # for the whole sign-in, name resolution included
-
-
-class Problem(Exception):
-    """What is wrong and how to mend it, in one line."""
-
-
-def bundle_host(text: str, target: str) -> str | None:
-    """The literal `targets.<target>.workspace.host` in the text of databricks.yml, or None.
-
-    Reads by indentation, for Python alone has no YAML; `make check` compares it with a YAML parser.
-    """
-    path: list[tuple[int, str]] = []
-    for line in text.splitlines():
-        match = re.match(r"""( *)([\w.-]+): *(?:["']?([^"'#\s]+)["']?)? *(?:#.*)?$""", line)
-        if not match:
-            continue
-        indent, key, value = len(match[1]), match[2], match[3]
-        path = [(i, k) for i, k in path if i < indent] + [(indent, key)]
-        if [k for _, k in path] == ["targets", target, "workspace", "host"]:
-            return value
-    return None
+import names
+import sign_in
+from workspace import SECONDS, Problem, ask, bundle_host
 
 
 def check_host(target: str, host: str) -> None:
@@ -54,71 +32,62 @@ def check_host(target: str, host: str) -> None:
         )
 
 
-def credential(name: str, mend: str) -> str:
-    """The value of a credential's variable. Raises Problem where there is none yet."""
-    value = os.environ.get(name, "").strip()
+def credential(variable: str, target: str) -> str:
+    """Returns the value of a credential's variable. Raises Problem if it cannot be right."""
+    value, fix = os.environ.get(variable, "").strip(), sign_in.how_to_set(target)
     if not value:
-        raise Problem(f"{name} has no value; {mend}")
-    if value == PLACEHOLDER:
-        raise Problem(f"{name} is still the stack's placeholder; {mend}")
+        raise Problem(f"{variable} has no value; {fix}")
+    if value == names.PLACEHOLDER:
+        raise Problem(f"{variable} is still the stack's placeholder; {fix}")
     if not (value.isascii() and value.isprintable() and " " not in value):
-        raise Problem(f"{name} holds more than one word; {mend}")
+        raise Problem(f"{variable} holds more than one word; {fix}")
     return value
 
 
-class NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Sends a credential to the workspace's own host and nowhere else."""
-
-    def redirect_request(self, *_: object) -> None:
-        """Follows nothing: the redirect comes back as an HTTPError."""
-
-
-def ask(url: str, authorization: str) -> dict:
-    """The JSON object that `url` answers. Raises urllib's errors."""
-    request = urllib.request.Request(url, headers={"Authorization": authorization})
-    with urllib.request.build_opener(NoRedirect).open(request, timeout=SECONDS) as response:
-        return json.load(response)
-
-
-def access_token(host: str, mend: str) -> str:
-    """The token for the workspace's API: the personal access token itself."""
-    return credential("DATABRICKS_TOKEN", mend)
+def refusal(target: str, host: str, error: urllib.error.HTTPError) -> Problem:
+    """Explains an HTTP status that is no success."""
+    if re.search(rb"IP (ACL|access list)", error.read(2000)):
+        return Problem(
+            f"{host} refuses this build's address (HTTP {error.code}); put it on the"
+            " workspace's IP access list (docs/operations.md)"
+        )
+    if error.code in (400, 401, 403):
+        fix = sign_in.how_to_replace(target)
+        return Problem(f"{host} refuses the credential (HTTP {error.code}); {fix}")
+    return Problem(f"{host} answers HTTP {error.code}; {check_network(target)}")
 
 
-def sign_in(target: str, host: str) -> str:
-    """The user name under which the workspace knows this build. Raises Problem."""
-    mend = f"set it: make secrets ENV={target}"
-    refused = f"expired, revoked or of another workspace? Set a new one: make secrets ENV={target}"
-    network = f"is the host right, and may this build reach it? ({target} in databricks.yml)"
+def check_network(target: str) -> str:
+    """Says what to look at when something else than the workspace answers, or nothing."""
+    return f"is the host right, and may this build reach it? ({target} in databricks.yml)"
+
+
+def user_name(target: str, host: str) -> str:
+    """Returns the user that the workspace knows this build as. Raises Problem."""
+    values = {variable: credential(variable, target) for variable in sign_in.VARIABLES}
     try:
-        token = access_token(host, mend)
-        me = ask(f"{host}/api/2.0/preview/scim/v2/Me", f"Bearer {token}")
-        return str(me["userName"])
+        token = sign_in.access_token(host, values)
+        return str(ask(f"{host}/api/2.0/preview/scim/v2/Me", f"Bearer {token}")["userName"])
     except urllib.error.HTTPError as error:
-        if re.search(rb"IP (ACL|access list)", error.read(2000)):
-            raise Problem(
-                f"{host} refuses this build's address (HTTP {error.code}); put it on the"
-                " workspace's IP access list (docs/operations.md)"
-            ) from None
-        if error.code in (400, 401, 403):
-            raise Problem(f"{host} refuses the credential (HTTP {error.code}); {refused}") from None
-        raise Problem(f"{host} answers HTTP {error.code}; {network}") from None
+        raise refusal(target, host, error) from None
     except (KeyError, TypeError, ValueError, http.client.HTTPException):
+        network = check_network(target)
         raise Problem(f"{host} does not answer as a Databricks workspace; {network}") from None
     except OSError as error:
-        raise Problem(f"{host} cannot be reached ({error}); {network}") from None
+        raise Problem(f"{host} cannot be reached ({error}); {check_network(target)}") from None
 
 
-def in_time(target: str, host: str) -> str:
-    """What sign_in returns or raises; after SECONDS a Problem, a slow name server included."""
+def user_name_in_time(target: str, host: str) -> str:
+    """Does what user_name does, or raises Problem after SECONDS."""
     outcome: queue.SimpleQueue[str | Problem] = queue.SimpleQueue()
 
     def attempt() -> None:
         try:
-            outcome.put(sign_in(target, host))
+            outcome.put(user_name(target, host))
         except Problem as problem:
             outcome.put(problem)
 
+    # A thread, because nothing else ends the wait for a slow name server.
     threading.Thread(target=attempt, daemon=True).start()
     try:
         result = outcome.get(timeout=SECONDS)
@@ -132,14 +101,14 @@ def in_time(target: str, host: str) -> str:
 
 
 def main() -> int:
-    """Checks the target named on the command line; the exit code says whether all is well."""
+    """Checks the target that the command line names; returns the exit code."""
     if len(sys.argv) != 2:
         print("usage: python cicd/steps/preflight.py TARGET", file=sys.stderr)
         return 2
     target, host = sys.argv[1], os.environ.get("DATABRICKS_HOST", "").strip()
     try:
         check_host(target, host)
-        user = in_time(target, host)
+        user = user_name_in_time(target, host)
     except Problem as problem:
         print(f"preflight.py: {target}: {problem}", file=sys.stderr)
         return 1

@@ -1,0 +1,1 @@
+"""CodePipeline: walks executions through the stack's pipeline. service.py is where to begin."""

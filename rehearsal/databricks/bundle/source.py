@@ -1,0 +1,117 @@
+"""A bundle's YAML files: read with the place of each key and value, and merged."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rehearsal.databricks.errors import Invalid
+
+# Lists that are merged, and compared, by a key of their items.
+KEYED_LISTS = {
+    "tasks": "task_key",
+    "job_clusters": "job_cluster_key",
+    "environments": "environment_key",
+    "parameters": "name",
+    "__embed__": "user_name group_name service_principal_name principal",  # permissions, grants
+}
+
+
+class Map(dict[str, Any]):
+    """A YAML mapping; places has `file:line:column` of each key and of its value."""
+
+    def __init__(self, items: Any = (), places: Any = ()) -> None:
+        super().__init__(items)
+        self.places: dict[str, tuple[str, str]] = dict(places)
+
+    def section(self, name: str) -> "Map":
+        """The mapping under a key, which is added if it is missing or empty."""
+        if self.get(name) is None:
+            self[name] = Map()
+        section: Map = self[name]
+        return section
+
+
+class Seq(list[Any]):
+    """A YAML sequence; places has `file:line:column` of each item, twice as for a Map."""
+
+    def __init__(self, items: Any = (), places: Any = ()) -> None:
+        super().__init__(items)
+        self.places: list[tuple[str, str]] = list(places)
+
+
+class _Builder:
+    """Makes Maps and Seqs of one file's YAML."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name, self.loader = name, yaml.SafeLoader(text)
+
+    def document(self) -> Map:
+        node = self.loader.get_single_node()
+        return self._build(node) or Map()
+
+    def _place(self, node: yaml.Node) -> str:
+        return f"{self.name}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
+
+    def _build(self, node: yaml.Node | None) -> Any:
+        if isinstance(node, yaml.MappingNode):
+            self.loader.flatten_mapping(node)  # merge keys, <<
+            items = {key.value: self._build(value) for key, value in node.value}
+            return Map(items, {k.value: (self._place(k), self._place(v)) for k, v in node.value})
+        if isinstance(node, yaml.SequenceNode):
+            places = [(self._place(item), self._place(item)) for item in node.value]
+            return Seq(map(self._build, node.value), places)
+        return self.loader.construct_object(node) if node else None
+
+
+def read_yaml(root: Path, name: str) -> Map:
+    """The mapping in a file below root. Raises Invalid."""
+    try:
+        return _Builder(name, (root / name).read_text(encoding="utf-8")).document()
+    except OSError as error:
+        raise Invalid(f"failed to load {root / name}: {error.strerror}") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        message = f"yaml: line {line}: {error.problem}"
+        raise Invalid(f"failed to load {root / name}: {message}") from None
+
+
+def merge(base: Any, override: Any, field: str = "") -> Any:
+    """Both values as one: mappings key by key, KEYED_LISTS by theirs, other lists end to end.
+
+    Of any other values, the override counts, unless it is None.
+    """
+    if isinstance(base, Map) and isinstance(override, Map):
+        merged = {key: merge(base.get(key), override.get(key), key) for key in base | override}
+        return Map(merged, base.places | override.places)
+    if isinstance(base, Seq) and isinstance(override, Seq):
+        return _merge_lists(base, override, KEYED_LISTS.get(field, ""))
+    return base if override is None else override
+
+
+def _merge_lists(base: Seq, override: Seq, key: str) -> Seq:
+    merged = Seq(base, base.places)
+    positions = {item[key]: i for i, item in enumerate(base) if _has(item, key)}
+    for item, place in zip(override, override.places, strict=True):
+        if _has(item, key) and item[key] in positions:
+            position = positions[item[key]]
+            merged[position] = merge(merged[position], item)
+        else:
+            merged.append(item)
+            merged.places.append(place)
+    return merged
+
+
+def _has(item: Any, key: str) -> bool:
+    return isinstance(item, Map) and key in item
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any, Any, Any]]:
+    """Path, container, key and value of everything that is not a mapping or a list."""
+    for key, item in list(value.items() if isinstance(value, dict) else enumerate(value)):
+        item_path = f"{path}[{key}]" if isinstance(value, list) else f"{path}.{key}".lstrip(".")
+        if isinstance(item, dict | list):
+            yield from leaves(item, item_path)
+        else:
+            yield item_path, value, key, item

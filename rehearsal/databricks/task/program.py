@@ -1,0 +1,139 @@
+"""Runs one task of a job, in a process of its own that warm.py makes.
+
+The argument is a JSON file that compute.py writes; how the task ended goes to the file that it
+names.
+"""
+
+import contextlib
+import importlib
+import importlib.metadata
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rehearsal.databricks.task import duckdb_engine, spark_engine
+from rehearsal.databricks.task.catalogs import create_schema
+from rehearsal.databricks.task.errors import UnsupportedHere
+from rehearsal.databricks.task.notebook import find, run_notebook
+from rehearsal.databricks.task.paths import map_workspace
+
+Request = dict[str, Any]
+QUICK = "Because of --quick this ran on DuckDB; the whole rehearsal runs it on Spark.\n"
+
+
+def notebook_task(request: Request, spark: Any) -> None:
+    """Run a notebook, and print its exit value."""
+    value = run_notebook(find(request["path"], Path("/")), request["parameters"], spark)
+    if value is not None:
+        print(f"Notebook exited: {value}")
+
+
+def wheel_task(request: Request, spark: Any) -> None:
+    """Call the entry point in the package's metadata, else the package's function of that name.
+
+    (docs.databricks.com/jobs/python-wheel) PackageNotFoundError and AttributeError without either.
+    """
+    package, name = request["package"], request["entry_point"]
+    sys.argv = [package, *request["parameters"]]
+    for entry_point in importlib.metadata.distribution(package).entry_points.select(name=name):
+        entry_point.load()()
+        return
+    getattr(importlib.import_module(package.replace("-", "_")), name)()
+
+
+def pipeline_task(request: Request, spark: Any) -> None:
+    """Update a pipeline's datasets; root_path is on Python's path, a missing schema is created.
+
+    Raises FileNotFoundError without any source, UnsupportedHere for a library of another kind.
+    """
+    spec, files = request["spec"], Path(request["files"])
+    sources = sorted(
+        source for library in spec["libraries"] for source in _library_sources(library, files)
+    )
+    if not sources:
+        raise FileNotFoundError(f"no source in {spec['libraries']}")
+    if root := spec.get("root_path"):
+        sys.path.insert(0, str(files / root.lstrip("/")))
+    create_schema(spark, spec["catalog"], spec["schema"])
+    for name, value in spec.get("configuration", {}).items():
+        spark.conf.set(name, value)
+    ENGINES[request["engine"]["name"]].run_pipeline(spark, sources, request)
+
+
+def _library_sources(library: dict[str, Any], files: Path) -> Iterator[Path]:
+    """The source files that a pipeline's library names."""
+    match library:
+        case {"glob": {"include": str(path)}} | {"file": {"path": str(path)}}:
+            base = files / path.removesuffix("/**").lstrip("/")
+            candidates = base.rglob("*") if path.endswith("/**") else [base]
+            yield from (p for p in candidates if p.is_file() and "__pycache__" not in p.parts)
+        case _:
+            raise UnsupportedHere(f"library {library} in a pipeline")
+
+
+def samples_task(request: Request, spark: Any) -> None:
+    """Write samples.nyctaxi.trips: 48 made rows, the same each time, some unpaid or unmoved."""
+    from pyspark.sql import functions as F
+
+    create_schema(spark, "samples", "nyctaxi")
+    rows = []
+    for n in range(48):
+        hour = f"2016-02-0{1 + n * n % 7} {n % 24:02}"
+        times = (f"{hour}:{n % 30:02}:00", f"{hour}:{31 + n % 29}:00")
+        numbers = (round(n % 11 * 0.7, 2), n % 13 * 2.5, 10001 + n % 5, 10001 + n % 3)
+        rows.append(times + numbers)
+    pickup, dropoff = "tpep_pickup_datetime", "tpep_dropoff_datetime"
+    columns = "trip_distance double, fare_amount double, pickup_zip int, dropoff_zip int"
+    trips = spark.createDataFrame(rows, f"{pickup} string, {dropoff} string, {columns}")
+    trips = trips.withColumns({name: F.col(name).cast("timestamp") for name in (pickup, dropoff)})
+    trips.write.saveAsTable("samples.nyctaxi.trips")
+
+
+ENGINES: dict[str, Any] = {"duckdb": duckdb_engine, "spark": spark_engine}
+TASKS: dict[str, Callable[[Request, Any], None]] = {
+    "notebook": notebook_task,
+    "pipeline": pipeline_task,
+    "samples": samples_task,
+    "wheel": wheel_task,
+}
+
+
+def warm_up() -> None:
+    """Import what every task on DuckDB needs (see warm.py)."""
+    with contextlib.suppress(ModuleNotFoundError):  # Spark's environment has pandas only
+        for name in ("pandas", "duckdb", "sqlframe.duckdb.functions"):
+            importlib.import_module(name)
+        list(sys.modules["sqlglot"].Dialect.classes)  # each data frame asks for every SQL dialect
+
+
+def main(arguments: list[str]) -> int:
+    """Run one task; write whether it ended well and, if not, the error as a person reads it."""
+    request: Request = json.loads(Path(arguments[0]).read_text())
+    engine, task, error = request["engine"], request["task"], ""
+    map_workspace(Path(request["files"]))
+    sys.path[:0] = request["libraries"]
+    # The first task's process compiles the engine for all; no later one leaves files in workspaces.
+    sys.dont_write_bytecode = task != "samples"
+    try:
+        TASKS[task](request, ENGINES[engine["name"]].connect(engine))
+    except SystemExit as stop:
+        if stop.code not in (None, 0):
+            error = _report(stop)
+    except BaseException as raised:  # of the user's code: whatever it is, it ends the task
+        error = _report(raised)
+    if error and engine["name"] == "duckdb":
+        error += QUICK
+    Path(request["result"]).write_text(json.dumps({"ok": not error, "error": error}))
+    return 0
+
+
+def _report(error: BaseException) -> str:
+    """An error with its trace, from the user's code on."""
+    frames, package = error.__traceback__, str(Path(__file__).parent)
+    while frames and frames.tb_next and frames.tb_frame.f_code.co_filename.startswith(package):
+        frames = frames.tb_next
+    trace = "".join(traceback.format_exception(type(error), error, frames))
+    return f"{type(error).__name__}: {error}\n{trace}"

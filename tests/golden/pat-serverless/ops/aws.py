@@ -1,0 +1,120 @@
+"""The deployed stack, and what its operators see of others' text."""
+
+import re
+import sys
+from datetime import datetime
+from typing import Any
+
+from ops import Stop
+
+COLORS_AND_CURSOR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\r(?=\n)")
+
+
+class Stack:
+    """The CloudFormation stack of a name in a region, and the clients for what is in it."""
+
+    def __init__(self, name: str, region: str) -> None:
+        self.name, self.region = name, region
+        self.config: Any = None  # botocore's, for a command with less patience
+
+    def client(self, service: str) -> Any:
+        """A boto3 client in the stack's region."""
+        if not (self.name and self.region):
+            raise Stop("which stack? Pass --stack and --region before the command, or use make")
+        import boto3  # here, because `check` runs where boto3 is not installed
+
+        return boto3.client(service, region_name=self.region, config=self.config)
+
+    def describe(self) -> dict[str, Any]:
+        """The stack as CloudFormation describes it. Raises ClientError if there is none."""
+        stacks = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"]
+        return dict(stacks[0])
+
+    def find(self) -> dict[str, Any]:
+        """The same, but empty if there is no stack."""
+        cloudformation = self.client("cloudformation")
+        try:
+            return self.describe()
+        except cloudformation.exceptions.ClientError as error:
+            if not is_missing(error):
+                raise
+            return {}
+
+    def outputs(self) -> dict[str, str]:
+        """The stack's outputs by name. Raises Stop while it has none."""
+        description = self.describe()
+        if not description.get("Outputs"):
+            state = description["StackStatus"]
+            broken = state.startswith(("ROLLBACK_", "DELETE_FAILED"))
+            fix = "make destroy, then make stack" if broken else "make stack"
+            raise Stop(f"the stack {self.name} is {state}; bring it up first: {fix}")
+        return outputs(description)
+
+    def parameters(self) -> dict[str, str]:
+        """The stack's parameters by name."""
+        return parameters(self.describe())
+
+    def summaries(self) -> list[dict[str, Any]]:
+        """What CloudFormation lists of each resource; nothing if there is no stack."""
+        cloudformation = self.client("cloudformation")
+        paginator = cloudformation.get_paginator("list_stack_resources")
+        try:
+            pages = list(paginator.paginate(StackName=self.name))
+        except cloudformation.exceptions.ClientError as error:
+            if not is_missing(error):
+                raise
+            return []
+        return [summary for page in pages for summary in page["StackResourceSummaries"]]
+
+    def resources(self) -> dict[str, str]:
+        """Physical names of the stack's resources, by logical ID."""
+        return {
+            summary["LogicalResourceId"]: summary["PhysicalResourceId"]
+            for summary in self.summaries()
+            if summary.get("PhysicalResourceId") and summary["ResourceStatus"] != "DELETE_COMPLETE"
+        }
+
+
+def is_missing(error: Any) -> bool:
+    """Whether CloudFormation's refusal only means that there is no such stack."""
+    return "does not exist" in error.response["Error"]["Message"]
+
+
+def outputs(description: dict[str, Any]) -> dict[str, str]:
+    """The outputs in a stack's description, by name."""
+    return {item["OutputKey"]: item["OutputValue"] for item in description.get("Outputs", [])}
+
+
+def parameters(description: dict[str, Any]) -> dict[str, str]:
+    """The parameters in a stack's description, by name."""
+    listed = description.get("Parameters", [])
+    return {item["ParameterKey"]: item["ParameterValue"] for item in listed}
+
+
+def refusal(error: Any) -> str:
+    """A ClientError in one line that names the call."""
+    message = error.response["Error"]["Message"]
+    if error.operation_name == "DescribeStacks" and is_missing(error):
+        message += "; create it: make stack"
+    return f"AWS refuses {error.operation_name}: {message}"
+
+
+# ---- The screen ----------------------------------------------------------------------------------
+
+
+def plain(text: str) -> str:
+    """Others' text without what would move the cursor, hide a line or reverse it."""
+    text = COLORS_AND_CURSOR.sub("", text)
+    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
+
+
+def when(moment: datetime) -> str:
+    """A moment in local time, with its year unless that is the current one."""
+    local = moment.astimezone()
+    year = "" if local.year == datetime.now().astimezone().year else f" {local:%Y}"
+    return f"{local:%d %b}{year} {local:%H:%M}"
+
+
+def agreed(question: str) -> bool:
+    """Whether the person at the terminal says yes. Without a terminal nobody is asked."""
+    return not sys.stdin.isatty() or input(f"{question} [y/N] ").strip().lower() == "y"

@@ -1,0 +1,258 @@
+"""The bundle: databricks.yml and what it includes, as each target deploys it."""
+
+import dataclasses
+import difflib
+import functools
+import glob
+import importlib
+import os
+import pkgutil
+import re
+import tomllib
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from ops.check.files import BUNDLE, Files
+from ops.check.finding import Finding, NotCheckedError, Place, check, suggest
+from ops.check.reading import (
+    LOADER,
+    Keys,
+    Leaf,
+    Map,
+    Seq,
+    children,
+    leaves,
+    maps,
+    merge,
+    unknown_keys,
+)
+
+
+class Resource(NamedTuple):
+    """A job, a pipeline or the like, as a target deploys it."""
+
+    target: str
+    kind: str
+    name: str
+    definition: Map
+    place: Place
+    kind_place: Place
+
+
+class Bundle:
+    """The bundle's files as one."""
+
+    def __init__(self, files: Files) -> None:
+        self.files = files
+        self.names = [BUNDLE, *sorted(files.included & files.yaml.keys() - {BUNDLE})]
+        self.all: Map = functools.reduce(merge, map(files.yaml.mapping, self.names))
+        targets = self.all.mapping("targets")
+        self.targets = {name: targets.mapping(name) for name in targets}
+
+    @cached_property
+    def resources(self) -> list[Resource]:
+        """What each target deploys: the resources of all targets, and its own."""
+        resources = []
+        for target, settings in self.targets.items():
+            kinds = merge(self.all.mapping("resources"), settings.mapping("resources"))
+            for kind in kinds:
+                for name, place in kinds.mapping(kind).at.items():
+                    definition = kinds.mapping(kind, name)
+                    resource = Resource(target, kind, name, definition, place, kinds.at[kind])
+                    resources.append(resource)
+        return resources
+
+    @property
+    def jobs(self) -> list[Map]:
+        """The jobs of every target."""
+        return [resource.definition for resource in self.resources if resource.kind == "jobs"]
+
+
+# Every key, as the CLI's own types have them (bundle/config). []: anything below.
+KEYS: Keys = yaml.load(
+    """
+    <<:
+    - &common
+      {artifacts: &keys {"*": []}, bundle: *keys, permissions: [], presets: *keys, run_as: [],
+       resources: {"*": {"*": *keys}}, sync: *keys, variables: *keys, workspace: *keys}
+    - {definitions: [], experimental: *keys, include: [], python: *keys, scripts: *keys}
+    targets: &targets {"*": {<<: *common, cluster_id, compute_id, default, git: *keys, mode}}
+    environments: *targets
+    """,
+    LOADER,
+)
+
+
+@check
+def bundle_has_known_keys(bundle: Bundle) -> Iterator[Finding]:
+    """The bundle's files have a bundle's keys."""
+    for file in bundle.names:
+        yield from unknown_keys(bundle.files.yaml.mapping(file), "a bundle", KEYS)
+
+
+@check
+def resource_files_are_included(files: Files, bundle: Bundle) -> Iterator[Finding]:
+    """databricks.yml leaves out no file in resources/."""
+    for file in files.yaml.keys() - files.included:
+        if file.startswith("resources/"):
+            yield Finding(file, 1, "databricks.yml does not include this file; add it to include:")
+
+
+PATHS = {"notebook_path", "python_file", "root_path", "include", "paths"}
+ELSEWHERE = re.compile(r"/|\$|\w+:")  # in the workspace, where a variable says, at a URL
+
+
+def is_source(leaf: Leaf, text: str) -> bool:
+    """Whether a value names a path of this repository that no build has to create."""
+    value = str(leaf.value)
+    built = leaf.key == "build" or "dist" in Path(value).parts
+    if built or "git_source:" in text:  # that job's paths are in another repository
+        return False
+    return value.startswith(("./", "../")) or (leaf.key in PATHS and not ELSEWHERE.match(value))
+
+
+@check
+def paths_exist(files: Files, bundle: Bundle) -> Iterator[Finding]:
+    """The bundle's relative paths lead to files."""
+    for leaf in leaves(bundle.all):
+        folder = os.path.join(files.root, os.path.dirname(leaf.place.file))
+        paths = glob.iglob(f"{glob.escape(folder)}/{leaf.value}", recursive=True)
+        if is_source(leaf, files.text[leaf.place.file]) and not any(map(os.path.exists, paths)):
+            message = f"{leaf.key}: {leaf.value} leads nowhere from here; fix the path"
+            yield Finding(*leaf.place, message)
+
+
+@check
+def references_are_declared(bundle: Bundle) -> Iterator[Finding]:
+    """${var.name} is a variable of the bundle, ${resources.kind.name} one of its resources."""
+    declared = {
+        r"\$\{var\.([\w-]+)": ("variable", {*bundle.all.mapping("variables")}),
+        r"\$\{resources\.(\w+\.[\w-]+)": (
+            "resource",
+            {f"{r.kind}.{r.name}" for r in bundle.resources},
+        ),
+    }
+    for leaf in leaves(bundle.all):
+        for pattern, (what, known) in declared.items():
+            for name in re.findall(pattern, str(leaf.value)):
+                if name not in known:
+                    message = f"the bundle has no {what} {name}; {suggest(name, known)}"
+                    yield Finding(*leaf.place, message)
+
+
+def unknown(key: str, node: Map, known: Iterable[str]) -> Iterator[Finding]:
+    """The finding for a key whose value is not known, and no reference."""
+    value = node.text(key)
+    if key in node and value not in known and "$" not in value:
+        yield Finding(*node.at[key], f"no {key} {value}; {suggest(value, known)}")
+
+
+@check
+def tasks_fit_their_job(bundle: Bundle) -> Iterator[Finding]:
+    """Tasks name tasks, environments and clusters that their job has."""
+    for job in bundle.jobs:
+        known = {
+            f"{kind}_key": [
+                item.text(f"{kind}_key") for item in job.sequence(f"{kind}s").mappings()
+            ]
+            for kind in ("task", "environment", "job_cluster")
+        }
+        for task in maps(job.get("tasks")):
+            for key in ("environment_key", "job_cluster_key"):
+                yield from unknown(key, task, known[key])
+            for dependency in maps(task.get("depends_on")):
+                yield from unknown("task_key", dependency, known["task_key"])
+
+
+def normal(name: str) -> str:
+    """A package's name as a wheel has it."""
+    return re.sub(r"[-.]+", "_", name).lower()
+
+
+@check
+def wheel_tasks_fit_the_package(files: Files, bundle: Bundle) -> Iterator[Finding]:
+    """Wheel tasks name this package and an entry point of it, or a package of their libraries."""
+    toml: dict[str, Any] = tomllib.loads(files.readable("pyproject.toml"))
+    project = toml.get("project", {})
+    wheel = normal(str(project.get("name")))
+    functions = files.text.get(f"src/{wheel}/__init__.py", "")
+    entry_points = [*project.get("scripts", {}), *re.findall(r"\b(?:def|import) (\w+)", functions)]
+    for job in bundle.jobs:
+        for task in maps(job.get("tasks")):
+            package = normal(task.text("package_name"))
+            if package == wheel:
+                yield from unknown("entry_point", task, entry_points)
+            elif normal(str(job)).count(package) == 1:  # no library of the job brings it
+                yield from unknown("package_name", task, [wheel])
+
+
+@check
+def resources_fit_their_schemas(bundle: Bundle) -> Iterator[Finding]:
+    """Each resource, as each target deploys it, is one that Databricks' own package can load."""
+    try:
+        import databricks.bundles as package
+        from databricks.bundles.core import Resource as Schema
+    except ImportError:
+        what = "the bundle's resources against Databricks' schemas"
+        raise NotCheckedError(f"{what}, because databricks-bundles is missing") from None
+    known = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    for resource in bundle.resources:
+        if resource.kind in known:
+            module = vars(importlib.import_module(f"{package.__name__}.{resource.kind}"))
+            classes = [item for item in module.values() if isinstance(item, type)]
+            schema: Any = next(item for item in classes if issubclass(item, Schema))
+            if error := refusal(schema, resource.definition):
+                yield located(error, resource, schema, module)
+            else:
+                loaded = schema.from_dict(resource.definition).as_dict()
+                yield from taken_for_words(resource.definition, loaded)
+        elif kinds := difflib.get_close_matches(resource.kind, known, 1):  # it lacks some kinds
+            yield Finding(*resource.kind_place, f"no kind of resource; did you mean {kinds[0]}?")
+
+
+def refusal(schema: Any, definition: Map) -> str:
+    """Why Databricks' package cannot load a definition; "" if it can."""
+    try:
+        schema.from_dict(definition)
+    except (AttributeError, TypeError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def located(error: str, resource: Resource, schema: Any, module: dict[str, Any]) -> Finding:
+    """What the package said, at the key that it is about."""
+    part, place = innermost(resource.definition, resource.place, schema, resource.definition, error)
+    fix = "give it what the resource's reference asks for"
+    unexpected = re.search("Unexpected field '(.+)' for class (.+)", error)
+    if unexpected:
+        fields = dataclasses.fields(module[unexpected[2]])
+        fix = suggest(unexpected[1], [field.name for field in fields])
+    if isinstance(part, Map) and part:
+        place = part.at[unexpected[1]] if unexpected else next(iter(part.at.values()))
+    return Finding(*place, f"{resource.kind}.{resource.name}: {error}; {fix}")
+
+
+def innermost(part: Any, at: Place, schema: Any, whole: Map, error: str) -> tuple[object, Place]:
+    """The innermost value to which an error is due: without it the package says something else."""
+    for index, value, place in children(part):
+        part[index] = "${var.any}"  # fits everywhere
+        changed = refusal(schema, whole) != error
+        part[index] = value
+        if changed:
+            return innermost(value, place, schema, whole, error)
+    return part, at
+
+
+def taken_for_words(written: object, loaded: Any) -> Iterator[Finding]:
+    """Keys or lists that the package took for one word, as it does without complaint."""
+    loaded = dict(enumerate(loaded)) if isinstance(loaded, list) else loaded
+    for index, value, place in children(written):
+        taken = loaded.get(index)
+        if isinstance(value, Map | Seq) and isinstance(taken, str):
+            yield Finding(*place, f"{index} wants one word, not keys or a list; indent it right")
+        elif isinstance(taken, dict | list):
+            yield from taken_for_words(value, taken)

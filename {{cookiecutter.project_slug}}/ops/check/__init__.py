@@ -1,0 +1,134 @@
+"""Proves this repository without a cloud: each file by itself, and that the files agree.
+
+Each module has one subject: its model, and the checks on it. A check is a function that yields
+findings; `@check` registers it, and the names of its parameters say which models it reads.
+"""
+
+import importlib.util
+import inspect
+import json
+import re
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+# A module with checks is imported here, or they do not run.
+from ops.check import agreement, environments  # noqa: F401
+from ops.check.bundle import Bundle
+from ops.check.files import STACK, Files
+from ops.check.finding import CHECKS, FIRST, Check, Finding, NotCheckedError, check
+from ops.check.stack import Stack
+
+sys.dont_write_bytecode = True  # a check leaves nothing behind
+
+
+class CfnLint:
+    """cfn-lint on every CloudFormation template, in a process beside all the other checks."""
+
+    MAIN = "import sys; from cfnlint.runner import main; sys.exit(main())"
+
+    def __init__(self, files: Files) -> None:
+        header = re.compile("^AWSTemplateFormatVersion:", re.MULTILINE)
+        templates = [file for file, text in files.text.items() if header.search(text)]
+        command = [sys.executable, "-c", self.MAIN, "--format", "json", "--include-checks", "I"]
+        self.process: subprocess.Popen[str] | None = None
+        if importlib.util.find_spec("cfnlint"):
+            self.process = subprocess.Popen(
+                [*command, "--", *templates],
+                cwd=files.root,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+
+
+@check
+def templates_pass_cfn_lint(lint: CfnLint) -> Iterator[Finding]:
+    """The stack's template has no finding of cfn-lint."""
+    if not lint.process:
+        what = "cicd/stack.yml against AWS's schemas"
+        raise NotCheckedError(f"{what}, because cfn-lint is missing")
+    output, errors = lint.process.communicate()
+    try:
+        results = json.loads(output) if output or lint.process.returncode else []
+    except ValueError:
+        last = (errors.strip().splitlines() or ["nothing"])[-1]
+        yield Finding(STACK, 1, f"cfn-lint stopped, saying {last!r}; run it by itself")
+        return
+    for result in results:
+        line, rule = result["Location"]["Start"]["LineNumber"], result["Rule"]
+        message = f"{result['Message']} (cfn-lint {rule['Id']}, {rule['Source']})"
+        yield Finding(result["Filename"], line, message)
+
+
+class Report(NamedTuple):
+    """The findings of each check, by its name; what could not be checked; what was."""
+
+    findings: dict[str, set[Finding]]
+    not_checked: list[str]
+    summary: str
+
+
+def prove(files: Files, lint: CfnLint | None = None) -> Report:
+    """Runs every check: on unreadable files only those that read each file by itself."""
+    bundle = Bundle(files)
+    stack = Stack(files, bundle)
+    models = {"files": files, "bundle": bundle, "stack": stack, "lint": lint}
+    report = Report({}, [], summary(files, bundle, stack))
+    together = not any(file.endswith((".yml", ".yaml", ".env")) for file in files.unreadable)
+    for function in CHECKS:
+        parameters = [*inspect.signature(function).parameters]
+        if is_due(function, report, together) and (lint or "lint" not in parameters):
+            try:
+                findings = {*function(*(models[name] for name in parameters))}
+            except NotCheckedError as reason:
+                report.not_checked.append(str(reason))
+            else:
+                report.findings[function.__name__] = findings
+    # What cannot be read has that finding and no other.
+    for name, findings in report.findings.items():
+        if name != "files_can_be_read":
+            findings -= {finding for finding in findings if finding.file in files.unreadable}
+    places = {finding[:2] for findings in report.findings.values() for finding in findings}
+    report.findings["forms"] = {item for item in files.misfits if item[:2] not in places}
+    return report
+
+
+def is_due(function: Check, report: Report, together: bool) -> bool:
+    """Whether a check can say something that does not mislead."""
+    if function in FIRST and report.findings.get(FIRST[function].__name__):
+        return False
+    return together or function.__module__ in ("ops.check.files", __name__)
+
+
+def summary(files: Files, bundle: Bundle, stack: Stack) -> str:
+    """What there is to check."""
+    return (
+        f"{len(files.text)} files: {len(files.buildspecs)} buildspecs,"
+        f" {len(stack.resources)} resources of the stack,"
+        f" {len(bundle.resources)} resources in {len(bundle.targets)} targets"
+    )
+
+
+def run(path: Path, strict: bool) -> int:
+    """Checks a repository and prints what it finds. Returns the exit code."""
+    try:
+        files = Files(path.resolve())
+        report = prove(files, CfnLint(files))
+    except Exception:  # no file can cause this, whatever is in it
+        traceback.print_exc()
+        print("This is a bug in ops/check: please report the lines above.", file=sys.stderr)
+        return 2
+    findings = sorted({finding for found in report.findings.values() for finding in found})
+    for file, line, message, warning in findings:
+        print(f"{file}:{line}: {'warning: ' if warning else ''}{message}")
+    for what in report.not_checked:
+        print(f"not checked: {what} (`make check` installs it)")
+    failed = not all(finding.warning for finding in findings)
+    if not failed:
+        print(f"no findings in {report.summary}")
+    return int(failed or (strict and bool(report.not_checked)))

@@ -1,0 +1,25 @@
+"""What signs in to Databricks: for each target a personal access token, in Secrets Manager."""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+
+from ops import secrets
+from ops.aws import Stack
+
+COMMANDS = [secrets.command({"token": "personal access token"})]
+CREATE, probes = secrets.CREATE, secrets.probes
+LEFT = "the personal access tokens, to be revoked in their workspaces"
+
+
+def expiry(_: datetime) -> str:
+    """What is known of when a token expires."""
+    return "its workspace knows when it expires"
+
+
+def status(stack: Stack) -> dict[str, Callable[[], str]]:
+    """What `make status` says of the tokens."""
+    return {
+        f"Token of {target}": partial(secrets.age, stack, target, expiry)
+        for target in secrets.TARGETS
+    }
