@@ -694,7 +694,7 @@ def test_make_stack_gives_the_stack_the_tag_of_the_project(default: Path) -> Non
     """CloudFormation gives a stack's tags to each of its resources that can have tags."""
     command = ["make", "--dry-run", "stack"]
     recipe = subprocess.run(command, cwd=default, capture_output=True, text=True, check=True).stdout
-    (deploy,) = re.findall(r"aws cloudformation deploy (?:.*\\\n)*.*", recipe)
+    (deploy,) = re.findall(r"aws .*\bdeploy --stack-name (?:.*\\\n)*.*", recipe)
     assert re.findall(r"--tags (.*?) --", deploy) == ["project=my-data-project"]
 
 
