@@ -30,6 +30,13 @@ def test_there_are_twelve_questions_and_each_has_a_prompt() -> None:
     assert set(prompts["compute"]) == {"__prompt__", "serverless", "classic"}
 
 
+def test_the_readme_lists_every_question() -> None:
+    table = (ROOT / "README.md").read_text().partition("| question | default | rule |")[2]
+    rows = table.partition("\n\n")[0].splitlines()
+    listed = [name for row in rows for name in re.findall(r"`(\w+)`", row.split(" | ")[0])]
+    assert sorted(listed) == sorted(QUESTIONS)
+
+
 def test_every_question_has_a_rule_and_every_choice_passes(load) -> None:
     rules = load().RULES
     assert list(rules) == QUESTIONS
