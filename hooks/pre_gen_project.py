@@ -90,7 +90,8 @@ def project_slug(slug: str) -> Problem | None:
         fix = f"{fix}-project".lstrip("-")
     if is_taken(slug):
         return Problem("is the name of a Python package or module that the repository needs", fix)
-    return Problem("must be 3 to 40 of a-z, 0-9 and single -, first a letter, last no -", fix)
+    what = "must be 3 to 40 of a-z, 0-9 and single -, start with a letter and not end with -"
+    return Problem(what, fix)
 
 
 def is_number(text: str) -> bool:
@@ -111,7 +112,10 @@ def repo_name(name: str) -> Problem | None:
     fix = re.sub(r"(\.git)+$", "", fix) or "my-data-project"
     if is_number(fix):
         fix = f"repo-{fix}"
-    what = "must be 1 to 100 letters, digits and . _ - , first no . or - , last no .git, no number"
+    what = (
+        "must be 1 to 100 letters, digits and . _ - ; it must not start with . or - , "
+        "end with .git or be a number"
+    )
     return Problem(what, fix)
 
 
@@ -129,7 +133,7 @@ def branch(name: str) -> Problem | None:
     parts = re.sub(r"[^A-Za-z0-9._/-]+|\.\.+", "-", name)[:200].split("/")
     parts = [re.sub(r"(\.lock|[.-])+$", "", part.lstrip(".-")) for part in parts]
     fix = "/".join(part for part in parts if part)
-    what = "must be a git branch of letters, digits and . _ / - , at most 240 between two /"
+    what = "must be a git branch of letters, digits and . _ / - , at most 240 of them between two /"
     return Problem(what, fix if fix not in ("", "HEAD") else "main")
 
 
@@ -170,7 +174,7 @@ def catalog(name: str) -> Problem | None:
     if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,254}", name):
         return None
     fix = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_-")[:255] or "main"
-    return Problem("must be 1 to 255 letters, digits, _ and - , not first a -", fix)
+    return Problem("must be 1 to 255 letters, digits, _ and - , and not start with -", fix)
 
 
 def email_of(address: str) -> str:
@@ -218,8 +222,9 @@ RULES: dict[str, Callable[[str], Problem | None]] = {
 def answer_to(question: str) -> Any:
     """The answer as the user gave it: cookiecutter.json replaces a wrong slug by a safe one."""
     answer, kept = ANSWERS[question], str(ANSWERS["__slug_as_answered"])
-    replaced = question == "project_slug" and answer == (slugify(kept)[:40] or "refused")
-    return kept if replaced else answer
+    if question == "project_slug" and answer == (slugify(kept)[:40] or "refused"):
+        return kept
+    return answer
 
 
 def problem_with(question: str) -> Problem | None:
@@ -250,7 +255,8 @@ def problems() -> dict[str, Problem]:
         # A replay file, default_context or the command line can hold any value for these.
         what = "does not follow from the answers: correct it in the replay file, or delete it"
         for name, value in derived().items():
-            wrong[name] = None if ANSWERS[name] == value else Problem(what, value)
+            if ANSWERS[name] != value:
+                wrong[name] = Problem(what, value)
     return {name: problem for name, problem in wrong.items() if problem}
 
 
