@@ -160,6 +160,13 @@ def test_another_stack_in_another_region(make: Make) -> None:
     assert exported == {}
 
 
+def test_check_runs_where_only_yaml_and_click_are_installed(default: Path) -> None:
+    """As in the hook, and in the pull request's build before anything else is installed."""
+    others = {"boto3": None, "botocore": None, "rich": None}
+    code = f"import sys; sys.modules.update({others}); import ops.__main__, ops.check"
+    subprocess.run([sys.executable, "-Bc", code], cwd=default, check=True)
+
+
 # ---- An account for make -------------------------------------------------------------------------
 
 
