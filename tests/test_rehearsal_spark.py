@@ -93,6 +93,13 @@ def workspace(request, tmp_path_factory, rendering, wheel) -> Workspace:
         yield workspace
 
 
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="there is one process only")
+@pytest.mark.xdist_group("quick")
+def test_the_tests_of_an_engine_share_a_worker(request):
+    """Otherwise each worker starts a Spark of its own. xdist sends what follows the @ together."""
+    assert request.node.nodeid.endswith("@quick")
+
+
 # --- the default rendering ------------------------------------------------------------------------
 
 
