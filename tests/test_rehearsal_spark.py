@@ -412,6 +412,7 @@ def test_a_pipeline_refreshes_in_the_order_of_what_reads_what(workspace):
         ("from pyspark.pipelines import no_such_thing", "no_such_thing"),
         (PIPELINE.replace('"first"', '"nowhere"'), "nowhere"),
     ],
+    ids=["an error", "a missing name", "a missing table"],
 )
 def test_a_pipeline_that_fails(workspace, source, message):
     outcome = workspace.pipeline(source, configuration={"a.limit": "0"}, schema="failing")

@@ -66,6 +66,7 @@ def parse(arguments: list[str]) -> tuple[Command, list[str], argparse.Namespace]
     parser.add_argument("-v", "--version", action="store_true")
     for name in ("strict", "auto-approve", "overwrite", "recursive"):
         parser.add_argument(f"--{name}", action="store_true")
+    # The real client takes options before and after a command's words.
     options = parser.parse_intermixed_args(arguments)
     words = options.words or (["version"] if options.version else [])
     set_options = {name for name, value in vars(options).items() if value} - {"words", "version"}
