@@ -123,7 +123,7 @@ def client(home, capsys):
 # ---- What the real client answered ---------------------------------------------------------------
 
 
-JOB, PIPELINE = "resources/demo.job.yml", "resources/etl.pipeline.yml"
+CONFIG, JOB, PIPELINE = "databricks.yml", "resources/demo.job.yml", "resources/etl.pipeline.yml"
 NOTEBOOK = "notebooks/sample.py"
 # What was changed in the bundle before a recording: file, old and new text (None: it was removed).
 CHANGED = {
@@ -134,9 +134,9 @@ CHANGED = {
     ],
     "validate-old-client": [
         (JOB, "notebooks/gone.py", "notebooks/sample.py"),
-        ("databricks.yml", ">= 1.22.0", ">= 99.0.0"),
+        (CONFIG, ">= 1.22.0", ">= 99.0.0"),
     ],
-    "no-credentials": [("databricks.yml", ">= 99.0.0", ">= 1.22.0")],
+    "no-credentials": [(CONFIG, ">= 99.0.0", ">= 1.22.0")],
     "plan-update": [(JOB, "interval: 2", "interval: 3")],
     "deploy-code-only": [(NOTEBOOK, 'print("hi")', 'raise ValueError("boom")')],
     "plan-recreate": [(PIPELINE, "${var.catalog}", "other")],
@@ -287,7 +287,7 @@ def test_the_real_client_still_answers_so(recorded_bundle, tmp_path):
     url = os.environ.get("DATABRICKS_TEST_WORKSPACE")
     if not (url and (real := find_client())):
         pytest.skip("needs the real client on PATH, and DATABRICKS_TEST_WORKSPACE, its URL")
-    edit(recorded_bundle / "databricks.yml", HOST, url)
+    edit(recorded_bundle / CONFIG, HOST, url)
     path = f"{Path(real).parent}{os.pathsep}{os.environ['PATH']}"
     env = {name: value for name, value in os.environ.items() if "DATABRICKS" not in name}
     env |= {"PATH": path, "HOME": str(tmp_path)}  # a home without a .databrickscfg
@@ -319,7 +319,7 @@ def rendering_of(tmp_path, monkeypatch, home):
 
     def enter(rendered: Path) -> Path:
         tree = shutil.copytree(rendered, tmp_path / "tree")
-        hosts = re.findall(r"^ +host: (\S+)", (tree / "databricks.yml").read_text(), re.M)
+        hosts = re.findall(r"^ +host: (\S+)", (tree / CONFIG).read_text(), re.M)
         workspace.declare(home, {host: [Identity(USER, token=TOKEN)] for host in hosts})
         monkeypatch.setenv("DATABRICKS_HOST", hosts[0])
         monkeypatch.chdir(tree)
@@ -346,7 +346,7 @@ def test_every_target_of_every_variant_is_valid(rendered, rendering_of, client):
 
 def test_development_is_ones_own_copy(default, rendering_of, client):
     tree = rendering_of(default)
-    edit(tree / "databricks.yml", "    mode: development", "    mode: development\n    presets: {}")
+    edit(tree / CONFIG, "    mode: development", "    mode: development\n    presets: {}")
 
     bundle = json.loads(client("bundle", "validate", "-o", "json").stdout)
 
@@ -359,7 +359,7 @@ def test_development_is_ones_own_copy(default, rendering_of, client):
     assert bundle["workspace"]["root_path"].startswith(f"/Workspace/Users/{USER}/.bundle/")
 
 
-CONFIG, MY_JOB = "databricks.yml", "resources/my_data_project.job.yml"
+MY_JOB = "resources/my_data_project.job.yml"
 MY_PIPELINE = "resources/my_data_project_etl.pipeline.yml"
 
 
