@@ -41,7 +41,7 @@ PIPELINE = """\
         return spark.read.table("samples.nyctaxi.trips").select("pickup_zip")
     """
 ENGINES = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("quick", "spark")]
-# What no engine has a part in is tested on the one that takes less time.
+# What does not depend on the engine is tested on the faster engine.
 once = pytest.mark.parametrize("workspace", ENGINES[:1], indirect=True)
 
 

@@ -89,7 +89,7 @@ def warm_up() -> None:
 def main(arguments: list[str], home: str | Path) -> int:
     """Runs one command on the workspaces in home, and returns the real client's exit code.
 
-    A command that the stand-in does not know ends with 1 and a message; it never pretends.
+    A command that the stand-in does not know ends with 1 and a message.
     """
     try:
         command, words, options = parse(arguments)
