@@ -123,7 +123,7 @@ def client(home, capsys):
 # ---- What the real client answered ---------------------------------------------------------------
 
 
-JOB, PIPELINE = "resources/demo.job.yml", "resources/etl.pipeline.yml"
+CONFIG, JOB, PIPELINE = "databricks.yml", "resources/demo.job.yml", "resources/etl.pipeline.yml"
 NOTEBOOK = "notebooks/sample.py"
 # What was changed in the bundle before a recording: file, old and new text (None: it was removed).
 CHANGED = {
@@ -134,9 +134,9 @@ CHANGED = {
     ],
     "validate-old-client": [
         (JOB, "notebooks/gone.py", "notebooks/sample.py"),
-        ("databricks.yml", ">= 1.22.0", ">= 99.0.0"),
+        (CONFIG, ">= 1.22.0", ">= 99.0.0"),
     ],
-    "no-credentials": [("databricks.yml", ">= 99.0.0", ">= 1.22.0")],
+    "no-credentials": [(CONFIG, ">= 99.0.0", ">= 1.22.0")],
     "plan-update": [(JOB, "interval: 2", "interval: 3")],
     "deploy-code-only": [(NOTEBOOK, 'print("hi")', 'raise ValueError("boom")')],
     "plan-recreate": [(PIPELINE, "${var.catalog}", "other")],
@@ -287,7 +287,7 @@ def test_the_real_client_still_answers_so(recorded_bundle, tmp_path):
     url = os.environ.get("DATABRICKS_TEST_WORKSPACE")
     if not (url and (real := find_client())):
         pytest.skip("needs the real client on PATH, and DATABRICKS_TEST_WORKSPACE, its URL")
-    edit(recorded_bundle / "databricks.yml", HOST, url)
+    edit(recorded_bundle / CONFIG, HOST, url)
     path = f"{Path(real).parent}{os.pathsep}{os.environ['PATH']}"
     env = {name: value for name, value in os.environ.items() if "DATABRICKS" not in name}
     env |= {"PATH": path, "HOME": str(tmp_path)}  # a home without a .databrickscfg
@@ -319,7 +319,7 @@ def rendering_of(tmp_path, monkeypatch, home):
 
     def enter(rendered: Path) -> Path:
         tree = shutil.copytree(rendered, tmp_path / "tree")
-        hosts = re.findall(r"^ +host: (\S+)", (tree / "databricks.yml").read_text(), re.M)
+        hosts = re.findall(r"^ +host: (\S+)", (tree / CONFIG).read_text(), re.M)
         workspace.declare(home, {host: [Identity(USER, token=TOKEN)] for host in hosts})
         monkeypatch.setenv("DATABRICKS_HOST", hosts[0])
         monkeypatch.chdir(tree)
@@ -344,9 +344,9 @@ def test_every_target_of_every_variant_is_valid(rendered, rendering_of, client):
         assert "Validation OK!" in ran.stdout
 
 
-def test_development_is_ones_own_copy(default, rendering_of, client):
+def test_development_is_the_users_own_copy(default, rendering_of, client):
     tree = rendering_of(default)
-    edit(tree / "databricks.yml", "    mode: development", "    mode: development\n    presets: {}")
+    edit(tree / CONFIG, "    mode: development", "    mode: development\n    presets: {}")
 
     bundle = json.loads(client("bundle", "validate", "-o", "json").stdout)
 
@@ -359,7 +359,7 @@ def test_development_is_ones_own_copy(default, rendering_of, client):
     assert bundle["workspace"]["root_path"].startswith(f"/Workspace/Users/{USER}/.bundle/")
 
 
-CONFIG, MY_JOB = "databricks.yml", "resources/my_data_project.job.yml"
+MY_JOB = "resources/my_data_project.job.yml"
 MY_PIPELINE = "resources/my_data_project_etl.pipeline.yml"
 
 
@@ -396,7 +396,9 @@ BREAKS = {
     "unknown section": Break(CONFIG, "\n    presets:", "\n    prests:", message="at targets.qa\n"),
     "unknown mode": Break(CONFIG, "mode: production", "mode: prod", message="unsupported value"),
     "no root path": Break(CONFIG, "      root_path:", "      # root_path:", message="root_path"),
-    "variable of nobody": Break(CONFIG, "      catalog:", "      ctalog:", message="ctalog"),
+    "value of an undefined variable": Break(
+        CONFIG, "      catalog:", "      ctalog:", message="ctalog"
+    ),
     "broken yaml": Break(CONFIG, "variables:", "variables: [", message="yaml: line"),
     "development pipeline": Break(
         MY_PIPELINE,
@@ -685,7 +687,7 @@ def test_permissions_are_resources_of_their_own(recorded_bundle, client):
 
 
 ROLE = "arn:aws:iam::123456789012:role/qa-build"
-ONE_EACH = [
+IDENTITIES = [
     Identity("pat@example.com", token=TOKEN),
     Identity("m2m", client_id="m2m", client_secret="canary-secret"),
     Identity("federated", client_id="federated", subject=ROLE),
@@ -713,7 +715,7 @@ SIGNED_IN = {
     "file-oidc": (FEDERATED, {}, "federated"),
     "pat, asked for": (ASK_PAT | PAT, None, "pat@example.com"),
     "m2m, asked for": (ASK_M2M | M2M, None, "m2m"),
-    "one of two, asked for": (ASK_M2M | M2M | PAT, None, "m2m"),
+    "two ways, m2m asked for": (ASK_M2M | M2M | PAT, None, "m2m"),
     "file-oidc, audiences": (FEDERATED, {"audience": ["databricks"]}, "federated"),
 }
 # The same with a part of what the client says.
@@ -760,7 +762,7 @@ def jwt_file(folder: Path, content: dict | str) -> dict[str, str]:
 @pytest.fixture
 def sign_in_with(home, client, monkeypatch, tmp_path):
     """Runs `current-user me` with variables, and with a file for file-oidc."""
-    workspace.declare(home, {HOST: ONE_EACH})
+    workspace.declare(home, {HOST: IDENTITIES})
     monkeypatch.delenv("DATABRICKS_TOKEN")
 
     def run(variables: dict[str, str], content: dict | str | None) -> Ran:
@@ -809,7 +811,7 @@ def ask(
 
 
 def test_a_token_signs_in_over_http_too(home):
-    workspace.declare(home, {f"{HOST}/": ONE_EACH})
+    workspace.declare(home, {f"{HOST}/": IDENTITIES})
 
     assert ask(home, "GET", ME, f"Bearer {TOKEN}")[1]["userName"] == "pat@example.com"
     assert ask(home, "GET", ME, "Bearer wrong")[0] == 401
@@ -832,7 +834,7 @@ def test_a_token_signs_in_over_http_too(home):
     ids=["m2m", "federated"],
 )
 def test_an_issued_token_signs_in_over_http(home, user, authorization, form):
-    workspace.declare(home, {f"{HOST}/": ONE_EACH})
+    workspace.declare(home, {f"{HOST}/": IDENTITIES})
 
     status, token = ask(home, "POST", OIDC, authorization, **form)
 
@@ -842,7 +844,7 @@ def test_an_issued_token_signs_in_over_http(home, user, authorization, form):
 
 
 def test_no_token_is_issued_for_wrong_credentials(home):
-    workspace.declare(home, {f"{HOST}/": ONE_EACH})
+    workspace.declare(home, {f"{HOST}/": IDENTITIES})
     other = EXCHANGE | {"subject_token": jwt("arn:aws:iam::123456789012:role/other")}
 
     wrong_secret = ask(home, "POST", OIDC, basic("m2m", "wrong"), grant_type="client_credentials")
@@ -863,7 +865,7 @@ def test_a_lost_network_and_a_refusal_can_be_planned(home, client):
 
 def test_no_secret_is_stored_or_printed(recorded_bundle, home, client, tmp_path):
     pack_wheel(recorded_bundle)
-    workspace.declare(home, {HOST: [*ONE_EACH, Identity(USER, token=TOKEN)]})
+    workspace.declare(home, {HOST: [*IDENTITIES, Identity(USER, token=TOKEN)]})
     printed = [
         client("bundle", "deploy", "-t", "qa"),
         client("bundle", "run", "-t", "qa", "demo_job"),

@@ -41,7 +41,7 @@ PIPELINE = """\
         return spark.read.table("samples.nyctaxi.trips").select("pickup_zip")
     """
 ENGINES = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("quick", "spark")]
-# What no engine has a part in is tested on the one that takes less time.
+# What does not depend on the engine is tested on the faster engine.
 once = pytest.mark.parametrize("workspace", ENGINES[:1], indirect=True)
 
 
@@ -91,6 +91,13 @@ def workspace(request, tmp_path_factory, rendering, wheel) -> Workspace:
     shutil.copytree(wheel, workspace.path("dist"))
     with spark.start(home / "engine", request.param == "quick", CATALOGS):
         yield workspace
+
+
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="there is one process only")
+@pytest.mark.xdist_group("quick")
+def test_the_tests_of_an_engine_share_a_worker(request):
+    """Otherwise each worker starts a Spark of its own. xdist sends what follows the @ together."""
+    assert request.node.nodeid.endswith("@quick")
 
 
 # --- the default rendering ------------------------------------------------------------------------
@@ -405,6 +412,7 @@ def test_a_pipeline_refreshes_in_the_order_of_what_reads_what(workspace):
         ("from pyspark.pipelines import no_such_thing", "no_such_thing"),
         (PIPELINE.replace('"first"', '"nowhere"'), "nowhere"),
     ],
+    ids=["an error", "a missing name", "a missing table"],
 )
 def test_a_pipeline_that_fails(workspace, source, message):
     outcome = workspace.pipeline(source, configuration={"a.limit": "0"}, schema="failing")

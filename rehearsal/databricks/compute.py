@@ -98,6 +98,7 @@ class Compute:
         folder = self.home / "libraries" / key[:16]
         if not folder.is_dir():
             folder.parent.mkdir(exist_ok=True)
+            # Tasks run side by side: the folder appears when it is complete.
             part = Path(tempfile.mkdtemp(dir=folder.parent))
             _install_into(part, engine, names)
             with contextlib.suppress(OSError):  # another task was faster
@@ -106,7 +107,9 @@ class Compute:
 
     def _local(self, library: str) -> str:
         """The file of a wheel in the workspace; packages keep their names."""
-        return str(self.files / library[1:]) if library.startswith("/") else library
+        if library.startswith("/"):
+            return str(self.files / library[1:])
+        return library
 
 
 def _install_into(folder: Path, engine: dict[str, Any], names: list[str]) -> None:

@@ -93,15 +93,14 @@ def start(home: Path, quick: bool, catalogs: Sequence[str] = ("qa", "prod")) -> 
     Tasks wait until the server is up and samples.nyctaxi.trips is there. Raises what prepare does.
     """
     home, names = home.resolve(), sorted({*catalogs, "samples"})
-    python = prepare("quick" if quick else "spark")
     (home / "tasks").mkdir(parents=True, exist_ok=True)
-    engine = {
-        "name": "duckdb" if quick else "spark",
-        "python": str(python),
-        "uv": str(UV),
-        "catalogs": {name: str(home / f"{name}.duckdb") for name in names},
-    }
-    server = None if quick else _serve(home, python, names)
+    if quick:
+        name, python, server = "duckdb", prepare("quick"), None
+    else:
+        name, python = "spark", prepare("spark")
+        server = _serve(home, python, names)
+    files = {catalog: str(home / f"{catalog}.duckdb") for catalog in names}
+    engine = {"name": name, "python": str(python), "uv": str(UV), "catalogs": files}
     boot = threading.Thread(target=_boot, args=(home, engine, server), daemon=True)
     try:
         with warm.serving(python, home / "tasks.socket", "rehearsal.databricks.task.program"):

@@ -43,16 +43,19 @@ class Bundle:
         Raises Invalid, and NotSupported for what the stand-in does not know.
         """
         self._read()
+        # Findings name the place in a file: they come before targets are merged.
         self.warnings += schema.check_section(self.config)
         mode = self._select(target)
         self._refuse_unsupported()
         references.assign_variables(self.config.section("variables"), variables)
         workspace = self.config.section("workspace")
+        # The target says where to sign in, and the paths of the target contain the user's name.
         self.user = sign_in(workspace.get("host", ""))
         explicit_root = "root_path" in workspace
         self._resolve()
         presets.apply_mode(self.config, mode, self.user, explicit_root)
         resources = self.config.section("resources")
+        # A required field may come from a target, so only now it is known to be missing.
         self.warnings += schema.check_required(resources, "resources")
         presets.complete_resources(self.config, self.user)
         paths.translate(self.root, self.config)
@@ -86,6 +89,7 @@ class Bundle:
         if "run_as" in target:
             self.config["run_as"] = target["run_as"]  # one identity replaces the other
         self.target, mode = name, target.get("mode") or ""
+        # `environment` is the old name of a target; references may still use it.
         git = {"bundle_root_path": "."} | (target.get("git") or {})
         self.config.section("bundle").update({"target": name, "environment": name, "git": git})
         if mode:

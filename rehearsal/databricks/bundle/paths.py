@@ -82,7 +82,7 @@ def place_libraries(root: Path, config: Map) -> list[Path]:
     uploads: list[Path] = []
     for container, key, files in list(_local_libraries(root, config)):
         paths = [f"{folder}/{file.name}" for file in files]
-        if isinstance(container, list):
+        if isinstance(container, list):  # a pattern stands for all files that match
             container[key : key + 1] = paths
         else:
             container[key] = paths[0]
@@ -96,6 +96,8 @@ def synced_files(root: Path, sync: Map) -> list[str]:
     patterns = [".databricks", *(sync.get("exclude") or ())]
     exclude = [f"--exclude={pattern}" for pattern in patterns]
     include = [f":(glob){pattern}" for pattern in sync.get("include") or ()]
+    # Git knows how to read .gitignore files, but the bundle need not be a repository: an empty one
+    # elsewhere, with the bundle as its work tree, has only files that are not tracked.
     with tempfile.TemporaryDirectory() as scratch:
         git = ["git", f"--git-dir={scratch}/git", "--work-tree=."]
         _run(root, *git, "init", "--quiet")

@@ -97,6 +97,7 @@ def _complete_object(config: Map, user: str, resource: Map, presets: dict[str, A
     if presets.get("tags"):
         resource["tags"] = presets["tags"] | (resource.get("tags") or {})
     if resource.get("permissions"):
+        # The workspace lists the owner too: without this entry each plan would show a change.
         owner = "user_name" if "@" in user else "service_principal_name"
         resource["permissions"].append({"level": "IS_OWNER", owner: user})
     metadata = f"{config['workspace']['state_path']}/metadata.json"
@@ -115,7 +116,7 @@ def _complete_job(job: Map, presets: dict[str, Any]) -> None:
 def _complete_pipeline(pipeline: Map, presets: dict[str, Any]) -> None:
     if presets.get("pipelines_development"):
         pipeline["development"] = True
-    if presets.get("trigger_pause_status") == "PAUSED":
+    if presets.get("trigger_pause_status") == "PAUSED":  # continuous pipelines have no pause status
         pipeline.pop("continuous", None)
     _set_defaults(pipeline, PIPELINE_DEFAULTS)
 

@@ -64,11 +64,12 @@ class Resolver:
         return REFERENCE.sub(lambda match: _text(self._look_up(match[1], seen)), value)
 
     def _look_up(self, path: str, seen: tuple[str, ...]) -> Any:
-        if path.startswith("resources."):
+        if path.startswith("resources."):  # the id of a resource is known once it is deployed
             return f"${{{path}}}"
         if path in seen:
             raise Invalid(f"cycle detected in field resolution: {' -> '.join([*seen, path])}")
         value: Any = self.config
+        # `var.x` is short for `variables.x.value`.
         for part in re.findall(r"[\w-]+", re.sub(r"^var\.([\w-]+)", r"variables.\1.value", path)):
             if isinstance(value, str):  # the path goes on inside of what a reference names
                 value = self.resolve(value, (*seen, path))

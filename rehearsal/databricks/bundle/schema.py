@@ -149,13 +149,15 @@ def _children(field: Field) -> Iterator[Field]:
             item_hint = _plain(typing.get_args(hint)[-1])
             yield Field(item, item_hint, f"{field.path}[{index}]", value.places[index])
         return
-    hints = typing.get_type_hints(hint) if dataclasses.is_dataclass(hint) else None
+    if dataclasses.is_dataclass(hint):
+        hints = typing.get_type_hints(hint)
+    else:  # dict[str, X]: any key will do
+        hints = dict.fromkeys(value, typing.get_args(hint)[-1])
     for key, item in value.items():
-        if hints is not None and key not in hints:
-            yield Field(key, None, field.path, value.places[key])
+        if key in hints:
+            yield Field(item, _plain(hints[key]), f"{field.path}.{key}", value.places[key])
         else:
-            item_hint = typing.get_args(hint)[-1] if hints is None else hints[key]
-            yield Field(item, _plain(item_hint), f"{field.path}.{key}", value.places[key])
+            yield Field(key, None, field.path, value.places[key])
 
 
 def _type_findings(field: Field) -> Iterator[str]:

@@ -56,7 +56,7 @@ class _Builder:
 
     def _build(self, node: yaml.Node | None) -> Any:
         if isinstance(node, yaml.MappingNode):
-            self.loader.flatten_mapping(node)  # merge keys, <<
+            self.loader.flatten_mapping(node)  # resolves merge keys, <<
             items = {key.value: self._build(value) for key, value in node.value}
             return Map(items, {k.value: (self._place(k), self._place(v)) for k, v in node.value})
         if isinstance(node, yaml.SequenceNode):
@@ -109,8 +109,12 @@ def _has(item: Any, key: str) -> bool:
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any, Any, Any]]:
     """Path, container, key and value of everything that is not a mapping or a list."""
-    for key, item in list(value.items() if isinstance(value, dict) else enumerate(value)):
-        item_path = f"{path}[{key}]" if isinstance(value, list) else f"{path}.{key}".lstrip(".")
+    # A copy of the items: callers replace the values.
+    if isinstance(value, list):
+        items = [(f"{path}[{index}]", index, item) for index, item in enumerate(value)]
+    else:
+        items = [(f"{path}.{key}".lstrip("."), key, item) for key, item in value.items()]
+    for item_path, key, item in items:
         if isinstance(item, dict | list):
             yield from leaves(item, item_path)
         else:

@@ -66,6 +66,7 @@ def parse(arguments: list[str]) -> tuple[Command, list[str], argparse.Namespace]
     parser.add_argument("-v", "--version", action="store_true")
     for name in ("strict", "auto-approve", "overwrite", "recursive"):
         parser.add_argument(f"--{name}", action="store_true")
+    # The real client takes options before and after a command's words.
     options = parser.parse_intermixed_args(arguments)
     words = options.words or (["version"] if options.version else [])
     set_options = {name for name, value in vars(options).items() if value} - {"words", "version"}
@@ -88,7 +89,7 @@ def warm_up() -> None:
 def main(arguments: list[str], home: str | Path) -> int:
     """Runs one command on the workspaces in home, and returns the real client's exit code.
 
-    A command that the stand-in does not know ends with 1 and a message; it never pretends.
+    A command that the stand-in does not know ends with 1 and a message.
     """
     try:
         command, words, options = parse(arguments)

@@ -41,7 +41,7 @@ def deploy(session: Session) -> None:
     file = session.options.plan
     plan = _read_plan(file) if file else make_plan(session, state)
     state.check(plan)
-    files = _upload(session, wheels)
+    files = _upload(session, wheels)  # as in the real client, also if the deployment is refused
     session.workspace.record("bundle deploy", f"files: {files}")
     errors = _refusal(plan, session.options.auto_approve)
     if not errors:
@@ -93,20 +93,20 @@ def _upload(session: Session, wheels: list[Path]) -> str:
     internal = files.locate(f"{section['artifact_path']}/.internal")
     if not bundle.config.section("experimental").get("skip_artifact_cleanup"):
         shutil.rmtree(internal, ignore_errors=True)
-    for wheel in wheels:
+    for wheel in wheels:  # beside those of earlier deployments, if they are kept
         say(f"Uploading {wheel.relative_to(bundle.root)}...")
         internal.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(wheel, internal / wheel.name)
     say(f"Uploading bundle files to {section['file_path']}...")
     folder = files.locate(section["file_path"])
     listing = files.locate(f"{section['state_path']}/deployment.json")
-    names = bundle.files()
+    names = set(bundle.files())
     uploaded = [name for name in names if _copy(bundle.root / name, folder / name)]
     earlier = read_json(listing, [])
     deleted = [name for name in earlier if name not in names and (folder / name).exists()]
     for name in deleted:
         (folder / name).unlink()
-    write_json(listing, names)
+    write_json(listing, sorted(names))
     return f"{len(uploaded)} uploaded, {len(deleted)} deleted"
 
 
@@ -158,6 +158,7 @@ def destroy(session: Session) -> None:
             "this command will destroy all resources deployed by this bundle, including workspace"
             f" files in the deployment directory.{NEEDS_APPROVAL}."
         )
+    # Permissions go with their resource: the client does not list them.
     resources = sorted(key for key in state.resources if _is_resource(key))
     pipelines = [key for key in resources if _is_resource(key, "pipelines")]
     if resources:

@@ -24,6 +24,7 @@ def run(session: Session, key: str) -> None:
         raise Invalid(f"resource not found or not yet deployed. {hint}")
     if kind != "jobs":
         raise NotSupported(f"bundle run of {kind}")
+    # The engine is kept beside the workspaces.
     compute = Compute(session.home.parent, session.workspace.files.root)
     run_id = random.randrange(10**14, 10**15)
     say(f"Run URL: {session.host}/jobs/{id_}/runs/{run_id}\n")

@@ -59,7 +59,7 @@ class Session:
             raise Invalid(str(unreachable)) from None
         except Refused as refused:
             raise self._invalid(refused) from None
-        finally:
+        finally:  # an invalid bundle may have warnings too
             for warning in self.bundle.warnings:
                 say(f"Warning: {warning}\n")
         return self.bundle

@@ -90,6 +90,7 @@ def _oauth(credentials: _Credentials) -> identities.Identity:
     try:
         return identities.with_secret(credentials.storage, client_id, secret)
     except Refused:
+        # Unless it is asked for, OAuth is one of several ways that the client tries.
         if credentials.requested:
             raise Refused(0, f"error getting token: {credentials.token_error}") from None
         raise credentials.refused(UNCONFIGURED) from None

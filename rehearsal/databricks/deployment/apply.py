@@ -52,7 +52,7 @@ class Deployer:
         dependencies = entry.get("depends_on", [])
         ids = {item["label"]: self.state.id(item["node"]) for item in dependencies}
         settings = replace_references(entry["new_state"]["value"], ids)
-        # A recreated resource has been deleted before: only an update still has an id.
+        # The state may hold an id for a "create" too: of a resource that somebody has deleted.
         id_ = self.state.id(key) if entry["action"] == "update" else _new_id(key, settings)
         self.state.resources[key] = {"__id__": id_, "state": settings}
         if dependencies:
@@ -69,4 +69,6 @@ def _new_id(key: str, settings: Json) -> str:
     """The id of a new resource; permissions have the path of their object."""
     if "object_id" in settings:
         return str(settings["object_id"])
-    return str(random.randrange(10**14, 10**15)) if kind_of(key) == "jobs" else str(uuid.uuid4())
+    if kind_of(key) == "jobs":
+        return str(random.randrange(10**14, 10**15))
+    return str(uuid.uuid4())

@@ -34,7 +34,7 @@ def count(plan: Json) -> Counts:
 
 def replace_references(settings: Json, ids: Mapping[str, str]) -> Json:
     """A copy of settings with ids for references; a reference without an id stays."""
-    text = json.dumps(settings)
+    text = json.dumps(settings)  # references stand inside of longer texts, too
     for reference, id_ in ids.items():
         text = text.replace(reference, id_ or reference)
     replaced: Json = json.loads(text)
@@ -98,7 +98,7 @@ class Planner:
             new_state["vars"] = unknown
         changes: dict[str, Json] = {}
         action = "create"
-        if remote:
+        if remote:  # otherwise it has never been there, or somebody has deleted it
             deployed = self.state.resources[key]["state"]
             changes = compare(kind_of(key), deployed, new_state["value"], remote)
             action = _strongest({change["action"] for change in changes.values()})

@@ -36,7 +36,7 @@ def connect(engine: dict[str, Any]) -> Any:
 
 
 def _replace_pyspark() -> None:
-    """Replace sqlframe's `pyspark`, a mock that has every name: a missing one has to fail."""
+    """Replace sqlframe's `pyspark`, a mock that has every name: what is missing has to fail."""
     pyspark: Any = types.ModuleType("pyspark")
     pyspark.__path__, pyspark.sql, pyspark.pipelines = [], sys.modules["pyspark.sql"], Pipelines()
     sys.modules |= {"pyspark": pyspark, "pyspark.pipelines": pyspark.pipelines}

@@ -55,7 +55,7 @@ def _client(request: Request) -> identities.Identity:
         pair = base64.b64decode(request.credential + "==").decode(errors="replace")
         client_id, _, secret = pair.partition(":")
         return identities.with_secret(request.storage, client_id, secret)
-    # urn:ietf:params:oauth:grant-type:token-exchange
+    # The grant type is urn:ietf:params:oauth:grant-type:token-exchange.
     client_id, jwt = form.get("client_id", ""), form.get("subject_token", "")
     return identities.with_jwt(request.storage, client_id, jwt)
 

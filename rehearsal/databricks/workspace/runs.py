@@ -45,7 +45,7 @@ def run_job(
     }
     run, not_done = JobRun(), set[str]()
     for key in TopologicalSorter(needs).static_order():
-        if not_done.intersection(needs[key]):
+        if not_done.intersection(needs[key]):  # and what depends on this one does not run either
             not_done.add(key)
             continue
         outcome = runner.run(tasks[key])
@@ -124,6 +124,7 @@ class _TaskRunner:
 
     def _wheel(self, wheel: Json, libraries: list[str]) -> Outcome:
         arguments = [self._fill(argument) for argument in wheel.get("parameters", [])]
+        # Only named parameters take the job's: positional ones have no names to match.
         if named := wheel.get("named_parameters"):
             arguments = [f"--{name}={value}" for name, value in self._filled(named).items()]
         package, entry_point = wheel["package_name"], wheel["entry_point"]

@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 def host_name(host: str) -> str:
     """`a.example` of `https://a.example/`."""
-    return urlsplit(host if "//" in host else f"//{host}").netloc.lower()
+    return urlsplit("//" + host.rpartition("//")[2]).netloc.lower()
 
 
 def stable_id(name: str) -> str:
