@@ -37,7 +37,8 @@ CLOSED = ("us-iso-", "us-isob-", "us-isof-", "eu-isoe-")
 # import from the Databricks runtime.
 TAKEN = set(
     """
-    cicd cli common conftest harness notebooks ops run_fixtures runtime sample_notebook_fixture tests
+    cicd cli common conftest harness notebooks ops run_fixtures runtime sample_notebook_fixture
+    tests
     boto3 botocore cfn_lint cfnlint colorama databricks databricks_bundles dateutil
     git_remote_codecommit iniconfig jmespath jsonpatch jsonpointer markdown_it markdown_it_py mdurl
     mpmath networkx packaging pluggy py4j pygments pyspark pytest python_dateutil pyyaml regex rich
@@ -255,9 +256,9 @@ def problems() -> dict[str, Problem]:
 
 def notes(wrong: dict[str, Problem]) -> Iterator[str]:
     """What to know about answers that pass."""
-    for question in {"qa_workspace_host", "prod_workspace_host"} - wrong.keys():
-        address, host = ANSWERS[question], host_of(ANSWERS[question])
-        if address != host:
+    for question in ("qa_workspace_host", "prod_workspace_host"):
+        address, host = ANSWERS[question], host_of(str(ANSWERS[question]))
+        if question not in wrong and address != host:
             yield f"note: {question}: {address!r} is taken as {host}"
     region = ANSWERS["aws_region"]
     if "aws_region" not in wrong and region not in REGIONS:

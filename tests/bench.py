@@ -1,7 +1,7 @@
-"""What validation costs, and how long a rehearsal takes; exits 1 above a limit.
+"""Measures what validation costs and how long a rehearsal takes; exits 1 above a limit.
 
-A validated bake is compared with a plain one and `cfn-lint` as a command: pairs in turn, so that
-whatever else the machine does falls on both, and their medians. A rehearsal is timed by stage.
+A validated bake is compared with a plain one plus `cfn-lint` as a command. The two alternate, so
+that other load on the machine slows both; their medians are compared.
 """
 
 import statistics
@@ -39,15 +39,16 @@ def validation() -> bool:
             out = Path(scratch, str(pair))
             bake = [BIN / "cookiecutter", "--no-input", "--default-config", ROOT, "-o"]
             stack = out / "plain/my-data-project/cicd/stack.yml"
-            one = seconds([*bake, out / "validated"])
-            other = seconds(
+            with_check = seconds([*bake, out / "validated"])
+            with_lint = seconds(
                 [*bake, out / "plain", "--accept-hooks", "no"], [BIN / "cfn-lint", "--", stack]
             )
             if pair == 0:
                 continue  # the first pair fills the caches
-            validated.append(one)
-            plain.append(other)
-            print(f"{pair:>4}  {one:>12.2f} s  {other:>19.2f} s  {one / other:>5.2f}")
+            validated.append(with_check)
+            plain.append(with_lint)
+            ratio = with_check / with_lint
+            print(f"{pair:>4}  {with_check:>12.2f} s  {with_lint:>19.2f} s  {ratio:>5.2f}")
     medians = statistics.median(validated), statistics.median(plain)
     ratio = medians[0] / medians[1]
     print(f"   =  {medians[0]:>12.2f} s  {medians[1]:>19.2f} s  {ratio:>5.2f}  (limit {LIMIT})")
@@ -74,12 +75,12 @@ def rehearsal(kind: str) -> bool:
 
 def main() -> int:
     """Every measure; Spark's only where there is Java."""
-    good = [validation()]
+    within = [validation()]
     kinds = [*REHEARSALS] if spark.java_version() >= spark.JAVA else ["quick"]
     for kind in kinds:
         rehearsal(kind)  # the first one fills the caches
-        good.append(rehearsal(kind))
-    return int(not all(good))
+        within.append(rehearsal(kind))
+    return int(not all(within))
 
 
 if __name__ == "__main__":

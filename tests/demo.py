@@ -9,7 +9,7 @@ from cookiecutter.main import cookiecutter
 from rich.console import Console
 from rich.table import Table
 
-from conftest import ROOT
+from conftest import CHECK, ROOT
 
 DEMO = ROOT / "demo"
 PARTS = {
@@ -17,8 +17,8 @@ PARTS = {
     "databricks.yml resources": "the bundle: development, qa and prod",
     "src": "wheel, declarative pipeline, notebook",
     "tests": "unit tests on Spark, nutter fixtures",
-    "cicd": "stack, buildspecs, every pinned version",
-    "ops": "proof and operation of the repository",
+    "cicd": "what AWS runs: stack, buildspecs, pinned versions",
+    "ops": "what people run: status, approve, rollback, check",
     "docs": "operations, security, the picture",
 }
 
@@ -30,7 +30,7 @@ def lines(path: Path) -> int:
 
 
 def main() -> int:
-    """Draws the screen; the exit code is the check's."""
+    """Prints what happens; the exit code is that of the check or of the rehearsal."""
     console = Console(highlight=False)
     if DEMO.exists() and not (DEMO / "my-data-project/databricks.yml").exists():
         console.print(f"{DEMO} is something else; move it away first")
@@ -44,10 +44,10 @@ def main() -> int:
         table.add_row(part, what, str(sum(lines(root / name) for name in part.split())))
     console.print(table)
     console.print(f"\n[bold]Checking[/] {root.relative_to(ROOT)} once more, with its own check:")
-    check = subprocess.run([sys.executable, "-B", "ops/check.py", "--strict"], cwd=root)
+    check = subprocess.run([*CHECK, "--strict"], cwd=root)
     if check.returncode:
         return check.returncode
-    console.print("\n[bold]Rehearsing[/] what a push would set off, on this machine alone:")
+    console.print("\n[bold]Rehearsing[/] what a push would start, on this machine alone:")
     play = [sys.executable, "-m", "rehearsal", root, "--approve"]
     return subprocess.run(play, cwd=ROOT).returncode
 

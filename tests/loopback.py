@@ -1,4 +1,4 @@
-"""A small HTTP server on a free loopback port, for the tests that need an answer to look at."""
+"""A small HTTP server on a free loopback port, for tests whose client needs an answer."""
 
 import contextlib
 import threading

@@ -1,6 +1,8 @@
-"""cicd/steps/run_nutter.sh and cicd/steps/mint_token.sh, run as the buildspecs run them."""
+"""The shell scripts of cicd/steps, run as the builds run them."""
 
+import json
 import os
+import select
 import shutil
 import stat
 import subprocess
@@ -11,6 +13,19 @@ from pathlib import Path
 import pytest
 
 from loopback import Answer, serve
+from steps import STEPS, load
+
+
+def program(folder: Path, name: str, script: str) -> Path:
+    """Writes a program that is found before the real one; returns its folder."""
+    path = folder / "bin" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(script)
+    path.chmod(0o755)
+    return path.parent
+
+
+# ---- run_nutter.sh -------------------------------------------------------------------------------
 
 DATABRICKS = """#!/bin/sh
 echo "$@" >> "$LOG"
@@ -25,20 +40,16 @@ esac
 
 
 @pytest.fixture
-def nutter(default: Path, tmp_path: Path):
+def nutter(tmp_path: Path):
     """Runs run_nutter.sh with a `databricks` that only answers; returns result, calls, reports."""
-    shutil.copytree(default / "cicd", tmp_path / "cicd")
-    client = tmp_path / "bin/databricks"
-    client.parent.mkdir()
-    client.write_text(DATABRICKS)
-    client.chmod(0o755)
+    programs = program(tmp_path, "databricks", DATABRICKS)
 
     def run(run_exit: int, report: str) -> tuple[subprocess.CompletedProcess, list[str], list[str]]:
         result = subprocess.run(
-            ["bash", "cicd/steps/run_nutter.sh", "qa"],
+            ["bash", STEPS / "run_nutter.sh", "qa"],
             cwd=tmp_path,
             env={
-                "PATH": f"{client.parent}:{os.environ['PATH']}",
+                "PATH": f"{programs}:{os.environ['PATH']}",
                 "LOG": str(tmp_path / "calls"),
                 "RUN": str(run_exit),
                 "REPORT": report,
@@ -78,6 +89,8 @@ def test_a_run_without_a_report_is_a_failure(nutter, run_exit: int) -> None:
     assert (calls, reports) == (CALLS, [])
 
 
+# ---- mint_token.sh -------------------------------------------------------------------------------
+
 TOKEN = """<GetWebIdentityTokenResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
 <GetWebIdentityTokenResult><WebIdentityToken>token-{}</WebIdentityToken>
 <Expiration>2026-11-24T12:00:00Z</Expiration></GetWebIdentityTokenResult>
@@ -87,17 +100,15 @@ DISABLED = b"""<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
 <Message>Outbound web identity federation is disabled</Message></Error></ErrorResponse>"""
 
 
-def mint(rendering: Path, tmp_path: Path, url: str, file: Path) -> subprocess.CompletedProcess:
-    """Runs mint_token.sh with the real aws client, and a `sleep` that makes 300 seconds 1."""
-    sleep = tmp_path / "bin/sleep"
-    sleep.parent.mkdir()
-    sleep.write_text('#!/bin/sh\n[ "$1" = 300 ] && exec /bin/sleep 1\n')
-    sleep.chmod(0o755)
+def mint(tmp_path: Path, url: str, file: Path, *inherited: int) -> subprocess.CompletedProcess:
+    """Runs mint_token.sh with the real aws client, and a `sleep` that makes 300 seconds 0.2."""
+    programs = program(tmp_path, "sleep", '#!/bin/sh\n[ "$1" = 300 ] && exec /bin/sleep 0.2\n')
     return subprocess.run(
-        ["bash", "cicd/steps/mint_token.sh", str(file)],
-        cwd=rendering,
+        ["bash", STEPS / "mint_token.sh", str(file)],
+        cwd=tmp_path,
+        pass_fds=inherited,
         env={
-            "PATH": f"{sleep.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(tmp_path),
             "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
             "AWS_SECRET_ACCESS_KEY": "example",
@@ -110,12 +121,14 @@ def mint(rendering: Path, tmp_path: Path, url: str, file: Path) -> subprocess.Co
     )
 
 
-def test_the_identity_token_is_minted_anew_while_the_build_runs(rendering, tmp_path: Path) -> None:
+def test_the_identity_token_is_minted_anew_while_the_build_runs(tmp_path: Path) -> None:
     file = tmp_path / "oidc/token"
     file.parent.mkdir()
     minted = iter(range(1, 1000))
+    alive, held = os.pipe()  # at its end when no process of the script holds it any more
     with serve(lambda _: Answer(200, TOKEN.format(next(minted)).encode())) as (url, seen):
-        result = mint(rendering("aws-iam-serverless"), tmp_path, url, file)
+        result = mint(tmp_path, url, file, held)
+        os.close(held)
         assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
         assert file.read_text() == "token-1\n"
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -123,20 +136,88 @@ def test_the_identity_token_is_minted_anew_while_the_build_runs(rendering, tmp_p
         assert "Audience.member.1=databricks" in body
         assert "DurationSeconds=900&SigningAlgorithm=RS256" in body
         deadline = time.monotonic() + 30
-        while file.read_text() == "token-1\n" and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert file.read_text() == "token-2\n"
+        while (token := file.read_text()) == "token-1\n" and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert token == "token-2\n"
+        assert select.select([alive], [], [], 0)[0] == []  # it still runs
         shutil.rmtree(file.parent)  # ends the loop
-        time.sleep(2.5)
-        ended = len(seen)
-        time.sleep(2.5)
-    assert len(seen) == ended
+        assert select.select([alive], [], [], 30)[0] == [alive]
+        assert os.read(alive, 1) == b""
+    os.close(alive)
 
 
-def test_an_account_without_federation_is_told_what_to_do(rendering, tmp_path: Path) -> None:
+def test_an_account_without_federation_learns_what_to_do(tmp_path: Path) -> None:
     file = tmp_path / "token"
     with serve(lambda _: Answer(403, DISABLED)) as (url, _):
-        result = mint(rendering("aws-iam-serverless"), tmp_path, url, file)
+        result = mint(tmp_path, url, file)
     assert result.returncode == 1
     assert "aws iam enable-outbound-web-identity-federation (docs/security.md)" in result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bin"]
+
+
+# ---- drift.sh ------------------------------------------------------------------------------------
+
+AWS = """#!/bin/sh
+case "$1 $2" in
+  "codepipeline get-pipeline-state") echo "\\"$STATUS\\"" ;;
+  "sns publish") echo "$@" >mailed ;;
+  *) exit 99 ;;
+esac
+"""
+CHANGE = {"action": "update", "old": 1, "new": 1, "remote": 9}
+ENTRY = {"action": "update", "remote_state": {}, "changes": {"max_concurrent_runs": CHANGE}}
+SKIP = {"action": "skip"}
+
+
+@pytest.fixture
+def drift(tmp_path: Path):
+    """Runs drift.sh as the drift build does; returns what that exports, and the mail."""
+    steps = shutil.copytree(STEPS, tmp_path / "cicd/steps")
+    for name in ("install_cli.sh", "preflight.py"):
+        (steps / name).write_text("")
+    programs = program(tmp_path, "aws", AWS)
+    program(tmp_path, "databricks", "#!/bin/sh\ncat plan\n")
+    (tmp_path / "mailed").touch()
+
+    def run(status: str, **entries: dict) -> tuple[str, str, str]:
+        resources = {f"resources.jobs.{key}": entry for key, entry in entries.items()}
+        (tmp_path / "plan").write_text(json.dumps({"plan_version": 2, "plan": resources}))
+        command = "bash cicd/steps/drift.sh >log && . ./drift.env && env -0"
+        result = subprocess.run(
+            ["bash", "-c", command],
+            cwd=tmp_path,
+            env={
+                "PATH": f"{programs}:{Path(sys.executable).parent}:/usr/bin:/bin",
+                "PIPELINE": "p",
+                "TOPIC": "t",
+                "STATUS": status,
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert result.returncode == 0, result.stderr
+        exported = dict(pair.split("=", 1) for pair in result.stdout.split("\0") if pair)
+        mail = (tmp_path / "mailed").read_text()
+        return exported["DRIFT_STATUS"], exported["DRIFT"], mail
+
+    return run
+
+
+def test_prod_is_as_deployed(drift) -> None:
+    assert drift("Succeeded", a=SKIP) == (load("names").IN_SYNC, "none", "")
+
+
+def test_prod_has_drifted(drift, tmp_path: Path) -> None:
+    status, sentence, mail = drift("Succeeded", a=ENTRY, b=SKIP)
+    assert status == load("names").DRIFTED
+    assert sentence == "1 of 2 resources in prod are not as deployed"
+    assert "--topic-arn t --subject p: production has drifted --message file://mail.txt" in mail
+    lines = (tmp_path / "mail.txt").read_text().splitlines()
+    assert lines[2:4] == ["- changed jobs.a", "  - max_concurrent_runs"]
+
+
+@pytest.mark.parametrize("status", ["Failed", "InProgress", "Stopped"])
+def test_nobody_knows_drift_after_another_end(drift, status: str) -> None:
+    sentence = f"not known: the last deployment is {status}"
+    assert drift(status, a=ENTRY) == (load("names").UNKNOWN, sentence, "")

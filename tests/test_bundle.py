@@ -23,13 +23,13 @@ SERVICE_PRINCIPAL = "11111111-2222-3333-4444-555555555555"
 def find_client() -> str | None:
     """Returns the first `databricks` on PATH that is the client, not the old Python package."""
     for folder in os.get_exec_path():
-        found = shutil.which("databricks", path=folder)
-        if found:
+        program = shutil.which("databricks", path=folder)
+        if program:
             # Left to itself, the old package hands over to the client when it sees one.
             env = {"PATH": folder, "DATABRICKS_CLI_DO_NOT_EXECUTE_NEWER_VERSION": "1"}
-            shown = subprocess.run([found, "--version"], capture_output=True, text=True, env=env)
+            shown = subprocess.run([program, "--version"], capture_output=True, text=True, env=env)
             if shown.stdout.startswith("Databricks CLI v"):
-                return found
+                return program
     return None
 
 
@@ -187,11 +187,11 @@ def test_prod_runs_every_day_and_has_no_tests(default, tmp_path, workspace):
 def test_everyone_in_the_workspace_may_look(default, target, tmp_path, workspace):
     bundle = resolved(copy(default, tmp_path, workspace), target, workspace)
 
-    found = [one for kind in bundle["resources"].values() for one in kind.values()]
-    assert len(found) >= 2
-    for resource in found:
+    resources = [item for kind in bundle["resources"].values() for item in kind.values()]
+    assert len(resources) >= 2
+    for resource in resources:
         assert {"group_name": "users", "level": "CAN_VIEW"} in resource["permissions"]
-        assert {one["level"] for one in resource["permissions"]} == {"CAN_VIEW", "IS_OWNER"}
+        assert {item["level"] for item in resource["permissions"]} == {"CAN_VIEW", "IS_OWNER"}
     # Without the deployer's own entry this would be a warning, and fail the strict validation.
     assert "permissions" not in bundle
 
@@ -202,8 +202,8 @@ def test_prod_runs_as_its_deployer_unless_told_otherwise(default, tmp_path, work
     assert "run_as" not in resolved(tree, "prod", workspace)
 
     config = tree / "databricks.yml"
-    (given,) = [line for line in config.read_text().splitlines() if "identity:  #" in line]
-    edit(config, given, f"      identity: {{service_principal_name: {SERVICE_PRINCIPAL}}}")
+    (default_line,) = [line for line in config.read_text().splitlines() if "identity:  #" in line]
+    edit(config, default_line, f"      identity: {{service_principal_name: {SERVICE_PRINCIPAL}}}")
     resources = resolved(tree, "prod", workspace)["resources"]
     expected = {"service_principal_name": SERVICE_PRINCIPAL}
     assert resources["jobs"]["my_data_project_job"]["run_as"] == expected

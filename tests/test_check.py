@@ -1,12 +1,13 @@
-"""ops/check.py: one break per check, each found in its file and line, and nothing else found."""
+"""ops/check: each check finds what a change breaks, in its file and line, and nothing else."""
 
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 import pytest
@@ -14,9 +15,13 @@ import yaml
 
 from conftest import DEFAULT, ROOT
 
-TOOLS = ROOT / "{{cookiecutter.project_slug}}"
-sys.path.insert(0, str(TOOLS))
-sys.dont_write_bytecode = True
+TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
+sys.dont_write_bytecode = True  # what lies in the template's folder is rendered
+sys.path.insert(0, str(TEMPLATE))
+
+from ops import check  # noqa: E402
+from ops.check.finding import CHECKS, Finding  # noqa: E402
+
 QA, PRODUCTION, DESTROY = (
     f"cicd/buildspecs/{name}.yml" for name in ("qa", "production", "destroy")
 )
@@ -24,6 +29,7 @@ STACK, BUNDLE, PINS = "cicd/stack.yml", "databricks.yml", "cicd/tools.env"
 JOB, ETL = "resources/my_data_project.job.yml", "resources/my_data_project_etl.pipeline.yml"
 NUTTER, NOTEBOOK = "resources/nutter.job.yml", "src/notebooks/sample_notebook.py"
 MAKE, SCRIPT, PROJECT = "Makefile", "cicd/steps/run_nutter.sh", "pyproject.toml"
+NAMES, PREFLIGHT = "cicd/steps/names.py", "cicd/steps/preflight.py"
 X_BUILD = "cicd/buildspecs/x.yml"
 IAM, ODD, CLASSIC = "aws-iam-serverless", "odd-but-legal", "pat-classic"
 FIXTURE = "tests/nutter/sample_notebook_fixture.py"
@@ -139,525 +145,725 @@ SLACK = """  SlackSecret:
 Outputs:
 """
 SLACK_TOKEN = "          - {Name: SLACK_TOKEN, Type: SECRETS_MANAGER, Value: !Ref SlackSecret}\n"
+COMMENT = "# " + "x" * 97 + "\n"
 
 
-class Break(NamedTuple):
-    """One break: `old` becomes `new` in `file`. No old: the file is made; no new: it is deleted."""
+@dataclass(frozen=True)
+class Add:
+    """A new file."""
 
-    name: str
     file: str
-    old: str | None
-    new: str | None
+    text: str
+
+    def apply(self, root: Path) -> None:
+        """Writes the file."""
+        path = root / self.file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.text, encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Edit:
+    """The first `old` of a file becomes `text`."""
+
+    file: str
+    old: str
+    text: str
+
+    def apply(self, root: Path) -> None:
+        """Edits the file; an edit that changes nothing is a fault of the test."""
+        path = root / self.file
+        text = path.read_text(encoding="utf-8")
+        assert self.old in text and self.old != self.text, f"{self.file} has no {self.old!r}"
+        new = text.replace(self.old, self.text, 1)
+        path.write_bytes(new.encode(errors="surrogateescape"))
+
+
+@dataclass(frozen=True)
+class Delete:
+    """A file that is missing."""
+
+    file: str
+    text: str = ""
+
+    def apply(self, root: Path) -> None:
+        """Deletes the file."""
+        (root / self.file).unlink()
+
+
+class Edits(tuple[Edit, ...]):
+    """Several edits; the first one's file is where the finding is."""
+
+    @property
+    def file(self) -> str:
+        """The file of the finding."""
+        return self[0].file
+
+    text = ""
+
+    def apply(self, root: Path) -> None:
+        """Makes every edit."""
+        for change in self:
+            change.apply(root)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A change to a rendering, and what the check says of it."""
+
+    change: Add | Edit | Delete | Edits
     says: str
-    at: str = ""  # what the finding's line holds; the new text, where nothing is said
-    where: str = ""  # the finding's file, if it is not the broken one
+    at: str = ""  # what the finding's line holds; by default the first line of the new text
+    where: str = ""  # the finding's file, if it is not the changed one
     count: int = 1  # of findings in all
     variant: str = DEFAULT
 
+    @property
+    def file(self) -> str:
+        """The finding's file."""
+        return self.where or self.change.file
 
-EACH_FILE = [
-    Break("missing", PINS, "", None, "missing, but the builds need it"),
-    Break("yaml", JOB, "      name:", "\tname:", "cannot be read: "),
-    Break("yaml-key", JOB, "  jobs:\n", "  jobs:\n    [a]: b\n", "key is not a word", "[a]"),
-    Break(
-        "duplicate", BUNDLE, "  name:", "  name: x\n  name:", "'name' is in line 3 too", 'name: "my'
-    ),
-    Break("two", BUNDLE, "\ninclude:", "\n---\ninclude:", "a second document is not", "include:"),
-    Break(
-        "two", ETL, "resources:", "a: b\n---\nresources:", "a second document is not", "resources"
-    ),
-    Break("two", QA, "\nenv:", "\n---\nenv:", "a second document is not read", "env:"),
-    Break(
-        "two", STACK, "\nParameters:", "\n---\nParameters:", "a second document is", "Parameters:"
-    ),
-    Break(
-        "item", STACK, "Variables:\n", "Variables:\n          - ~\n", "an empty item of a", "- ~"
-    ),
-    Break("in-a-package", "src/build/x.py", None, "def", "cannot be read: invalid syntax"),
-    Break(
-        "not-utf-8", ETL, "serverless:", "serverless\udce9:", "this line is not UTF-8", "serverless"
-    ),
-    Break("crlf", SCRIPT, "pipefail\n", "pipefail\r\n", "this line has CRLF; save the file"),
-    Break("python", NOTEBOOK, "\nfrom ", "\nfrom from ", "cannot be read: invalid syntax"),
-    Break("json", "src/conf/x.json", None, '{\n"a": }', "cannot be read: Expecting value", '"a"'),
-    Break("toml", "pyproject.toml", "\nname =", "\nname = =", "cannot be read: Invalid value"),
-    Break(
-        "%run", FIXTURE, "%run ../../src", "%run ../src", "the notebook ../src/notebooks/sample_"
-    ),
-]
-BUILDSPECS = [
-    Break("version", QA, "version: 0.2", "version: 0.1", "say version: 0.2"),
-    Break("no-phases", X_BUILD, None, "version: 0.2", "has no phases", count=2),
-    Break(
-        "phase",
-        QA,
-        "  pre_build:",
-        "  prebuild:",
-        "no key phases.prebuild; did you mean pre_build?",
-    ),
-    Break("key", QA, "base-directory: reports\n", "base-dir: x\n", "no key reports.unit.base-dir"),
-    Break("keys", QA, "  shell: bash", "  shell: {a: b}", "env.shell holds keys"),
-    Break(
-        "no-keys",
-        QA,
-        "  unit:\n",
-        "  old: unit.xml\n  unit:\n",
-        "reports.old holds no keys",
-        "old:",
-        count=2,
-    ),
-    Break(
-        "secret",
-        QA,
-        "  variables:\n",
-        "  secrets-manager: {TOKEN: x}\n  variables:\n",
-        "TOKEN is a secret; its place is the build's project",
-        "{TOKEN: x}",
-    ),
-    Break("version-number", QA, '"3.12"', "3.12", "python is read as the number 3.12; quote it"),
-    Break("version-integer", QA, "java: corretto17", "java: 17", "read as the number 17; quote it"),
-    Break("number", QA, '"true"', "3.10", "is read as the number 3.1; quote it"),
-    Break("mapping", QA, "- . cicd", "- run: . cicd", "is no command; quote or remove it"),
-    Break("empty", QA, "- . cicd/tools.env", "- ''", "'' is no command"),
-    Break(
-        "idle", QA, "  build:\n    commands:", "  build:\n    finally:", "no commands", "  build:"
-    ),
-]
-BUNDLES = [
-    Break("field", JOB, "depends_on:", "depend_on:", "for class Task; did you mean depends_on?"),
-    Break("field-in-target", NUTTER, "default: ${", "defualt: ${", "did you mean default?"),
-    Break("value", ETL, "serverless: true", "serverless: 7", "serverless is 7"),
-    Break(
-        "choice", JOB, "timezone_id: UTC", "pause_status: NO", "'False' is not a valid PauseStatus"
-    ),
-    Break("field-missing", JOB, "        timezone_id: UTC\n", "", "'timezone_id'", "quartz"),
-    Break(
-        "word", ETL, "catalog: $", "catalog:\n        x: $", "catalog wants one word", "catalog:"
-    ),
-    Break("kind", JOB, "  jobs:", "  job:", "no kind of resource; did you mean jobs?"),
-    Break(
-        "path", JOB, "/sample_notebook.py", "/gone.py", "notebook_path: ../src/notebooks/gone.py"
-    ),
-    Break("glob", ETL, "/transformations/**", "/gone/**", "leads nowhere from here"),
-    Break("root", ETL, "root_path: ../src", "root_path: ../sources", "root_path: ../sources leads"),
-    Break("sync", BUNDLE, "    - src\n", "    - sources\n", "paths: sources leads nowhere"),
-    Break(
-        "included", "resources/a/b.yml", None, "a: b", "databricks.yml does not include this file"
-    ),
-    Break(
-        "variable", JOB, "${var.schema}", "${var.shema}", "no variable shema; did you mean schema?"
-    ),
-    Break("root-key", BUNDLE, "experimental:", "experimentel:", "did you mean experimental?"),
-    Break(
-        "target-key", BUNDLE, "presets:", "preset:", "no key targets.qa.preset; did you mean pre"
-    ),
-    Break("list", JOB, "    my_data", "    - my_data", "resources.jobs holds no keys", "jobs:"),
-    Break(
-        "host",
-        BUNDLE,
-        "    workspace:\n      host: https://qa-workspace.cloud.databricks.com\n",
-        "    workspace:\n",
-        "qa has no host; add workspace: host:",
-        "mode:",
-    ),
-    Break(
-        "depends",
-        JOB,
-        OTHER_TASK + "notebook",
-        OTHER_TASK + "ntebook",
-        "no task_key ntebook; did",
-        "ntebook",
-    ),
-    Break(
-        "environment", JOB, "y: main\n\n", "y: man\n\n", "no environment_key man; did you mean main"
-    ),
-    Break("cluster", JOB, "y: main\n\n", "y: man\n\n", "no job_cluster_key man", variant=CLASSIC),
-    Break("package", JOB, 'name: "my_data_', 'name: "my_dta_', "no package_name my_dta_project"),
-    Break(
-        "entry-point", JOB, "point: main", "point: mian", "no entry_point mian; did you mean main?"
-    ),
-    Break(
-        "resource", JOB, "data_project_etl.id}", "data_project_elt.id}", "no resource pipelines."
-    ),
-]
-COMMANDS = [
-    Break("target", QA, "deploy -t qa", "deploy -t q", "no target q; did you mean qa?"),
-    Break(
-        "preflight", QA, "preflight.py qa", "preflight.py qaa", "no target qaa; did you mean qa?"
-    ),
-    Break(
-        "nutter", QA, "nutter.sh qa", "nutter.sh test", "no target test; there are: development,"
-    ),
-    Break("make", MAKE, "run -t development", "run -t dev", "no target dev"),
-    Break("run", PRODUCTION, 'prod "$JOB"', "prod nutter", "not in the target prod"),
-    Break("run-in-script", SCRIPT, '"$target" nutter', '"$target" nuter', "not in any target"),
-    Break(
-        "script",
-        QA,
-        "bash cicd/steps/install_cli.sh",
-        "bash cicd/steps/install.sh",
-        "names cicd/steps/install.sh",
-    ),
-    Break(
-        "dot-script",
-        QA,
-        "bash cicd/steps/install_cli.sh",
-        "./cicd/steps/cli.sh",
-        "names cicd/steps/cli.sh, which",
-    ),
-    Break("no-target", QA, "deploy -t qa", "deploy", BY_QA),
-    Break("no-target", SCRIPT, 'summary -t "$target"', "summary", BY_QA),
-    Break("no-target-preflight", QA, "preflight.py qa", "preflight.py", BY_QA),
-    Break("made", QA, "lint test ", "lint tests ", "no make target tests; did you mean test?"),
-    Break("report", QA, "\n  unit:", "\n  units:", "no report group for units; did you mean unit?"),
-    Break("torn", PRODUCTION, "run -t prod", "run -t qa", "and qa; name one"),
-    Break(
-        "swapped",
-        STACK,
-        "buildspecs/qa",
-        "buildspecs/production",
-        "QaBuild is qa's, but cicd/buildspecs/production.yml works on prod (line",
-        count=2,  # and nothing names qa.yml
-    ),
-    Break(
-        "no-buildspec",
-        STACK,
-        ", BuildSpec: cicd/buildspecs/qa.yml",
-        "",
-        "buildspec.yml, which",
-        count=2,
-        at="QaBuild:",
-    ),
-    Break(
-        "not-run",
-        STACK,
-        ": !Ref ProdBuild\n",
-        ": !Ref QaBuild\n",
-        "runs ProdBuild",
-        "production.yml",
-    ),
-    Break(
-        "namespace",
-        STACK,
-        "Namespace: PlanVariables",
-        "Namespace: Plan",
-        "Plan is an artifact too, which AWS refuses; rename it",
-    ),
-    Break("tool", MAKE, "-m ops check", "-m ops chek", "no command chek"),
-    Break("stack-names", PRODUCTION, "", None, "which does not exist", "production.yml", STACK),
-    Break("tool-names", DESTROY, "", None, "which does not exist", "destroy.yml", "ops/destroy.py"),
-    Break("unnamed", X_BUILD, None, LINT_BUILD, "neither cicd/stack.yml nor ops/ names it"),
-]
-AGREEMENTS = [
-    Break("nutter", NUTTER, "==0.1.35", "==0.1.34", "pins 0.1.35; make them equal"),
-    Break("bundles", PROJECT, "bundles==1.22.1", "bundles==1.22.0", "pins 1.22.1; make them equal"),
-    Break("python", QA, '"3.12"', '"3.11"', "cicd/tools.env pins Python 3.12; make them equal"),
-    Break(
-        "client", BUNDLE, ">= 1.22.1", ">= 1.23.0", "refuses the 1.22.1 that cicd/tools.env pins"
-    ),
-    Break("bundle-host", BUNDLE, "//qa-", "//q-", "qa's host in databricks.yml:", "//qa-", STACK),
-    Break("stack-host", STACK, "//prod-", "//p-", "prod's host in databricks.yml:"),
-    Break("reader", BUNDLE, "host: ", "host: >-\n        ", "does not find this host"),
-    Break("branch", BUNDLE, 'branch: "', 'branch: "x', "BranchName in cicd/stack.yml is main"),
-]
-ENVIRONMENTS = [
-    Break("other-secret", STACK, "${QaSecret}:", "${ProdSecret}:", "ProdSecret, which is prod's"),
-    Break("json-key", STACK, "QaSecret}:token", "QaSecret}:tokn", "QaSecret has no key tokn"),
-    Break(
-        "in-the-open",
-        STACK,
-        "DATABRICKS_TOKEN, Type: SECRETS_MANAGER,",
-        "DATABRICKS_TOKEN,",
-        "open",
-    ),
-    Break("unreadable", STACK, "ger:GetSecretValue", "ger:Describe", MAY_NOT, "${QaSecret}:"),
-    Break("every-secret", STACK, "Resource: !Ref QaSecret", 'Resource: "*"  # all', MAY),
-    Break("secrets-by-pattern", STACK, "Resource: !Ref QaSecret", PATTERN, MAY),
-    Break("joined", STACK, "Resource: !Ref QaSecret", JOINED, MAY),
-    Break(
-        "managed",
-        STACK,
-        OF_QA + IN_VPC,
-        OF_QA + MANAGED,
-        "another's policy is not proved",
-        "ReadOnlyAccess",
-    ),
-    Break(
-        "managed-own",
-        STACK,
-        "- ec2:DescribeVpcs",
-        "- secretsmanager:GetSecretValue",
-        MAY,
-        'Resource: "*"',
-        count=4,  # each of the three roles, to each secret that is not its own
-    ),
-    Break("assume", STACK, SECRET_OF_QA, ASSUME + SECRET_OF_QA, MAY_ASSUME, "sts:AssumeRole"),
-    Break("assume-any", STACK, SECRET_OF_QA, ASSUME_ANY + SECRET_OF_QA, MAY_ASSUME, "sts:*"),
-    Break(
-        "trust",
-        STACK,
-        OF_PROD + IN_VPC + TRUST,
-        OF_PROD + IN_VPC + TRUST_QA,
-        MAY_ASSUME,
-        "AWS: !GetAtt",
-    ),
-    Break("start", STACK, SECRET_OF_QA, START + SECRET_OF_QA, MAY_START, "codebuild:*"),
-    Break(
-        "opened", STACK, "\nOutputs:\n", OPENED, "opens a secret past the roles", "Effect: Allow"
-    ),
-    Break(
-        "literal", STACK, '!Sub "${QaSecret}:', '"prod:', "prod:token is no secret of this stack"
-    ),
-    Break(
-        "key", STACK, "[kms:Decrypt, kms:GenerateDataKey]", "[kms:Encrypt]", NO_KEY, "${QaSecret}:"
-    ),
-    Break("two-secrets", STACK, ": !Ref QaSecret", ": [!Ref QaSecret, !Ref ProdSecret]", MAY),
-    Break("attached", STACK, "\nOutputs:\n", ATTACHED, "PipelineRole may read", 'Action: "*"'),
-    Break(
-        "one-role", STACK, "ProdBuildRole.Arn", "QaBuildRole.Arn", ONE, "${ProdSecret}:", count=2
-    ),
-    Break("other-host", STACK, "Value: !Ref QaW", "Value: !Ref ProdW", "gets ProdWorkspaceHost"),
-    Break("other-client", STACK, "Value: !Ref QaC", "Value: !Ref ProdC", FOREIGN, variant=IAM),
-    # Both environments in one workspace: only the names can tell.
-    Break("same-host", STACK, "Value: !Ref QaW", "Value: !Ref ProdW", "gets Prod", variant=ODD),
-    Break(
-        "oauth", STACK, "${QaSecret}:client_id", "${ProdSecret}:client_id", "prod's", variant=ODD
-    ),
-]
-BREAKS = [*EACH_FILE, *BUILDSPECS, *BUNDLES, *COMMANDS, *AGREEMENTS, *ENVIRONMENTS]
+    @property
+    def marker(self) -> str:
+        """What the finding's line holds."""
+        return self.at or "".join(self.change.text.strip().splitlines()[0:1])
+
+
+def slack_for(secret: str) -> list[Edit]:
+    """Edits that give the builds with a secret the one of Slack, too."""
+    variable = (
+        '          - {Name: DATABRICKS_TOKEN, Type: SECRETS_MANAGER, Value: !Sub "${' + secret
+    )
+    return [
+        Edit(STACK, variable, SLACK_TOKEN + variable),
+        Edit(STACK, f"Resource: !Ref {secret}", f"Resource: [!Ref {secret}, !Ref SlackSecret]"),
+    ]
+
+
+# What each check finds, by the check's name.
+ROWS = {
+    "files_can_be_read": [
+        Row(Delete(PINS), says="missing, but the builds need it"),
+        Row(Edit(JOB, "      name:", "\tname:"), says="cannot be read: "),
+        Row(Edit(JOB, "  jobs:\n", "  jobs:\n    [a]: b\n"), says="key is not a word", at="[a]"),
+        Row(
+            Edit(BUNDLE, "  name:", "  name: x\n  name:"),
+            says="'name' is in line 3 too",
+            at='name: "my',
+        ),
+        Row(
+            Edit(BUNDLE, "\ninclude:", "\n---\ninclude:"),
+            says="a second document is not",
+            at="include:",
+        ),
+        Row(
+            Edit(ETL, "resources:", "a: b\n---\nresources:"),
+            says="a second document is not",
+            at="resources",
+        ),
+        Row(Edit(QA, "\nenv:", "\n---\nenv:"), says="a second document is not read", at="env:"),
+        Row(
+            Edit(STACK, "\nParameters:", "\n---\nParameters:"),
+            says="a second document is",
+            at="Parameters:",
+        ),
+        Row(
+            Edit(STACK, "Variables:\n", "Variables:\n          - ~\n"),
+            says="an empty item of a",
+            at="- ~",
+        ),
+        Row(Add("src/build/x.py", "def"), says="cannot be read: invalid syntax"),
+        Row(
+            Edit(ETL, "serverless:", "serverless\udce9:"),
+            says="this line is not UTF-8",
+            at="serverless",
+        ),
+        Row(Edit(SCRIPT, "pipefail\n", "pipefail\r\n"), says="this line has CRLF; save the file"),
+        Row(Edit(NOTEBOOK, "\nfrom ", "\nfrom from "), says="cannot be read: invalid syntax"),
+        Row(Add("src/conf/x.json", '{\n"a": }'), says="cannot be read: Expecting value", at='"a"'),
+        Row(Edit("pyproject.toml", "\nname =", "\nname = ="), says="cannot be read: Invalid value"),
+    ],
+    "notebooks_exist": [
+        Row(
+            Edit(FIXTURE, "%run ../../src", "%run ../src"),
+            says="the notebook ../src/notebooks/sample_",
+        ),
+    ],
+    "buildspecs_have_known_keys": [
+        Row(Edit(QA, "version: 0.2", "version: 0.1"), says="say version: 0.2"),
+        Row(
+            Edit(QA, "  pre_build:", "  prebuild:"),
+            says="no key phases.prebuild; did you mean pre_build?",
+        ),
+        Row(
+            Edit(QA, "base-directory: reports\n", "base-dir: x\n"),
+            says="no key reports.unit.base-dir",
+        ),
+        Row(Edit(QA, "  shell: bash", "  shell: {a: b}"), says="env.shell holds keys"),
+        Row(
+            Edit(QA, "  unit:\n", "  old: unit.xml\n  unit:\n"),
+            says="reports.old holds no keys",
+            at="old:",
+            count=2,
+        ),
+        Row(
+            Edit(QA, "  variables:\n", "  secrets-manager: {TOKEN: x}\n  variables:\n"),
+            says="TOKEN is a secret; its place is the build's project",
+            at="{TOKEN: x}",
+        ),
+    ],
+    "versions_are_quoted": [
+        Row(Edit(QA, '"3.12"', "3.12"), says="python is read as the number 3.12; quote it"),
+        Row(Edit(QA, "java: corretto17", "java: 17"), says="read as the number 17; quote it"),
+        Row(Edit(QA, '"true"', "3.10"), says="is read as the number 3.1; quote it"),
+    ],
+    "phases_have_commands": [
+        Row(Add(X_BUILD, "version: 0.2"), says="has no phases", count=2),
+        Row(Edit(QA, "- . cicd", "- run: . cicd"), says="is no command; quote or remove it"),
+        Row(Edit(QA, "- . cicd/tools.env", "- ''"), says="'' is no command"),
+        Row(
+            Edit(QA, "  build:\n    commands:", "  build:\n    finally:"),
+            says="no commands",
+            at="  build:",
+        ),
+    ],
+    "bundle_has_known_keys": [
+        Row(Edit(BUNDLE, "experimental:", "experimentel:"), says="did you mean experimental?"),
+        Row(Edit(BUNDLE, "presets:", "preset:"), says="no key targets.qa.preset; did you mean pre"),
+        Row(
+            Edit(JOB, "    my_data", "    - my_data"),
+            says="resources.jobs holds no keys",
+            at="jobs:",
+        ),
+    ],
+    "resource_files_are_included": [
+        Row(Add("resources/a/b.yml", "a: b"), says="databricks.yml does not include this file"),
+    ],
+    "paths_exist": [
+        Row(
+            Edit(JOB, "/sample_notebook.py", "/gone.py"),
+            says="notebook_path: ../src/notebooks/gone.py",
+        ),
+        Row(Edit(ETL, "/transformations/**", "/gone/**"), says="leads nowhere from here"),
+        Row(
+            Edit(ETL, "root_path: ../src", "root_path: ../sources"),
+            says="root_path: ../sources leads",
+        ),
+        Row(Edit(BUNDLE, "    - src\n", "    - sources\n"), says="paths: sources leads nowhere"),
+    ],
+    "references_are_declared": [
+        Row(
+            Edit(JOB, "${var.schema}", "${var.shema}"),
+            says="no var.shema; did you mean var.schema?",
+        ),
+        Row(
+            Edit(JOB, "data_project_etl.id}", "data_project_elt.id}"),
+            says="no resources.pipelines.",
+        ),
+    ],
+    "tasks_fit_their_job": [
+        Row(
+            Edit(JOB, OTHER_TASK + "notebook", OTHER_TASK + "ntebook"),
+            says="no task_key ntebook; did",
+            at="ntebook",
+        ),
+        Row(
+            Edit(JOB, "y: main\n\n", "y: man\n\n"), says="no environment_key man; did you mean main"
+        ),
+        Row(Edit(JOB, "y: main\n\n", "y: man\n\n"), says="no job_cluster_key man", variant=CLASSIC),
+    ],
+    "wheel_tasks_fit_the_package": [
+        Row(Edit(JOB, 'name: "my_data_', 'name: "my_dta_'), says="no package_name my_dta_project"),
+        Row(
+            Edit(JOB, "point: main", "point: mian"), says="no entry_point mian; did you mean main?"
+        ),
+    ],
+    "resources_fit_their_schemas": [
+        Row(
+            Edit(JOB, "depends_on:", "depend_on:"), says="for class Task; did you mean depends_on?"
+        ),
+        Row(Edit(NUTTER, "default: ${", "defualt: ${"), says="did you mean default?"),
+        Row(Edit(ETL, "serverless: true", "serverless: 7"), says="<class 'bool'> for '7'"),
+        Row(
+            Edit(JOB, "timezone_id: UTC", "pause_status: NO"),
+            says="'False' is not a valid PauseStatus",
+        ),
+        Row(Edit(JOB, "        timezone_id: UTC\n", ""), says="'timezone_id'", at="quartz"),
+        Row(
+            Edit(ETL, "catalog: $", "catalog:\n        x: $"),
+            says="catalog wants one word",
+            at="catalog:",
+        ),
+        Row(Edit(JOB, "  jobs:", "  job:"), says="no kind of resource; did you mean jobs?"),
+    ],
+    "template_fits_cloudformation": [
+        Row(
+            Edit(STACK, "\nParameters:", "\n" + COMMENT * 520 + "Parameters:"),
+            says="CloudFormation accepts 51,200;",
+            at="AWSTemplate",
+        ),
+    ],
+    "namespaces_differ_from_artifacts": [
+        Row(
+            Edit(STACK, "Namespace: PlanVariables", "Namespace: Plan"),
+            says="Plan is an artifact too, which AWS refuses; rename it",
+        ),
+    ],
+    "pipeline_runs_its_builds": [
+        Row(
+            Edit(STACK, ": !Ref ProdBuild\n", ": !Ref QaBuild\n"),
+            says="runs ProdBuild",
+            at="production.yml",
+        ),
+    ],
+    "report_groups_exist": [
+        Row(
+            Edit(QA, "\n  unit:", "\n  units:"),
+            says="no report group for units; did you mean unit?",
+        ),
+    ],
+    "scripts_exist": [
+        Row(
+            Edit(QA, "bash cicd/steps/install_cli.sh", "bash cicd/steps/install.sh"),
+            says="names cicd/steps/install.sh",
+        ),
+        Row(
+            Edit(QA, "bash cicd/steps/install_cli.sh", "./cicd/steps/cli.sh"),
+            says="names cicd/steps/cli.sh, which",
+        ),
+    ],
+    "make_targets_exist": [
+        Row(Edit(QA, "lint test ", "lint tests "), says="no make target tests; did you mean test?"),
+    ],
+    "ops_commands_exist": [
+        Row(Edit(MAKE, "-m ops check", "-m ops chek"), says="no command chek"),
+    ],
+    "targets_exist": [
+        Row(Edit(QA, "deploy -t qa", "deploy -t q"), says="no target q; did you mean qa?"),
+        Row(
+            Edit(QA, "preflight.py qa", "preflight.py qaa"), says="no target qaa; did you mean qa?"
+        ),
+        Row(
+            Edit(QA, "nutter.sh qa", "nutter.sh test"),
+            says="no target test; there are: development,",
+        ),
+        Row(Edit(MAKE, "run -t development", "run -t dev"), says="no target dev"),
+    ],
+    "builds_name_their_target": [
+        Row(Edit(QA, "deploy -t qa", "deploy"), says=BY_QA),
+        Row(Edit(SCRIPT, 'summary -t "$target"', "summary"), says=BY_QA),
+        Row(Edit(QA, "preflight.py qa", "preflight.py"), says=BY_QA),
+    ],
+    "what_is_run_exists": [
+        Row(
+            Edit(PINS, "_project_job", "_project_jb"),
+            says="jb, which is not in the target qa",
+            count=3,
+        ),
+        Row(
+            Edit(PINS, "JOB=my_data_project_job", "JOB=nutter"),
+            says="runs nutter, which is not in the target prod",
+        ),
+        Row(Edit(PRODUCTION, 'prod "$JOB"', "prod nutter"), says="not in the target prod"),
+        Row(Edit(SCRIPT, '"$target" nutter', '"$target" nuter'), says="not in any target"),
+    ],
+    "buildspecs_exist": [
+        Row(
+            Edit(STACK, ", BuildSpec: cicd/buildspecs/qa.yml", ""),
+            says="buildspec.yml, which",
+            at="QaBuild:",
+            count=2,
+        ),
+        Row(Delete(PRODUCTION), says="which does not exist", at="production.yml", where=STACK),
+        Row(Delete(DESTROY), says="which does not exist", at="destroy.yml", where="ops/destroy.py"),
+    ],
+    "buildspecs_are_used": [
+        Row(Add(X_BUILD, LINT_BUILD), says="neither cicd/stack.yml nor ops/ names it"),
+    ],
+    "packages_have_their_pins": [
+        Row(Edit(NUTTER, "==0.1.35", "==0.1.34"), says="pins 0.1.35; make them equal"),
+        Row(
+            Edit(PROJECT, "bundles==1.22.1", "bundles==1.22.0"), says="pins 1.22.1; make them equal"
+        ),
+    ],
+    "builds_have_the_pinned_python": [
+        Row(Edit(QA, '"3.12"', '"3.11"'), says="cicd/tools.env pins Python 3.12; make them equal"),
+    ],
+    "bundle_accepts_the_client": [
+        Row(
+            Edit(BUNDLE, ">= 1.22.1", ">= 1.23.0"),
+            says="refuses the 1.22.1 that cicd/tools.env pins",
+        ),
+    ],
+    "production_targets_have_hosts": [
+        Row(
+            Edit(
+                BUNDLE,
+                "    workspace:\n      host: https://qa-workspace.cloud.databricks.com\n",
+                "    workspace:\n",
+            ),
+            says="qa has no host; add workspace: host:",
+            at="mode:",
+        ),
+    ],
+    "hosts_are_equal": [
+        Row(
+            Edit(BUNDLE, "//qa-", "//q-"),
+            says="qa's host in databricks.yml:",
+            at="//qa-",
+            where=STACK,
+        ),
+        Row(Edit(STACK, "//prod-", "//p-"), says="prod's host in databricks.yml:"),
+    ],
+    "branches_are_equal": [
+        Row(Edit(BUNDLE, 'branch: "', 'branch: "x'), says="BranchName in cicd/stack.yml is main"),
+    ],
+    "preflight_reads_the_hosts": [
+        Row(Edit(BUNDLE, "host: ", "host: >-\n        "), says="does not find this host"),
+    ],
+    "shared_names_are_the_pipelines": [
+        Row(Edit(NAMES, '"Review"', '"Revue"'), says="has no Revue; did you mean Review?"),
+        Row(Edit(NAMES, '"Wheel"', '"Wheels"'), says="has no Wheels; did you mean Wheel?"),
+        Row(
+            Edit(STACK, "- Name: Production\n", "- Name: Prod\n"),
+            says="has no Production; there are: Source,",
+            at='"Production"',
+            where=NAMES,
+        ),
+    ],
+    "placeholders_are_equal": [
+        Row(
+            Edit(STACK, '{"token": "not-set"}', '{"token": "todo"}'),
+            says="the placeholder 'not-set' of cicd/steps/names.py",
+        ),
+        Row(
+            Edit(
+                STACK,
+                "Default: not-set\n    AllowedPattern: '^(not-set|",
+                "Default: todo\n    AllowedPattern: '^(todo|",
+            ),
+            says="the placeholder 'not-set' of cicd/steps/names.py",
+            at="QaClientId:",
+            variant=IAM,
+        ),
+    ],
+    "builds_work_on_one_target": [
+        Row(Edit(PRODUCTION, "run -t prod", "run -t qa"), says="and qa; name one"),
+        Row(
+            Edit(STACK, "buildspecs/qa", "buildspecs/production"),
+            says="QaBuild is qa's, but cicd/buildspecs/production.yml works on prod (line",
+            count=2,
+        ),
+    ],
+    "secrets_are_not_shared": [
+        Row(
+            Edits(
+                [
+                    Edit(STACK, "\nOutputs:\n", "\n" + SLACK),
+                    *slack_for("QaSecret"),
+                    *slack_for("ProdSecret"),
+                ]
+            ),
+            says="SlackSecret is shared by qa and prod; give each its own",
+            at="SLACK_TOKEN",
+        ),
+    ],
+    "secrets_are_hidden": [
+        Row(
+            Edit(STACK, "DATABRICKS_TOKEN, Type: SECRETS_MANAGER,", "DATABRICKS_TOKEN,"),
+            says="open",
+        ),
+        Row(
+            Edit(STACK, '!Sub "${QaSecret}:', '"prod:'),
+            says="prod:token is no secret of this stack",
+        ),
+    ],
+    "secrets_have_their_keys": [
+        Row(Edit(STACK, "QaSecret}:token", "QaSecret}:tokn"), says="QaSecret has no key tokn"),
+    ],
+    "credentials_are_the_builds_own": [
+        Row(Edit(STACK, "${QaSecret}:", "${ProdSecret}:"), says="ProdSecret, which is prod's"),
+        Row(Edit(STACK, "Value: !Ref QaW", "Value: !Ref ProdW"), says="gets ProdWorkspaceHost"),
+        Row(Edit(STACK, "Value: !Ref QaC", "Value: !Ref ProdC"), says=FOREIGN, variant=IAM),
+        Row(Edit(STACK, "Value: !Ref QaW", "Value: !Ref ProdW"), says="gets Prod", variant=ODD),
+        Row(
+            Edit(STACK, "${QaSecret}:client_id", "${ProdSecret}:client_id"),
+            says="prod's",
+            variant=ODD,
+        ),
+    ],
+    "builds_may_use_what_they_get": [
+        Row(Edit(STACK, "ger:GetSecretValue", "ger:Describe"), says=MAY_NOT, at="${QaSecret}:"),
+        Row(
+            Edit(STACK, "[kms:Decrypt, kms:GenerateDataKey]", "[kms:Encrypt]"),
+            says=NO_KEY,
+            at="${QaSecret}:",
+        ),
+        Row(
+            Edit(STACK, "ProdBuildRole.Arn", "QaBuildRole.Arn"),
+            says=ONE,
+            at="${ProdSecret}:",
+            count=2,
+        ),
+    ],
+    "rights_end_at_the_environment": [
+        Row(Edit(STACK, "Resource: !Ref QaSecret", 'Resource: "*"  # all'), says=MAY),
+        Row(Edit(STACK, "Resource: !Ref QaSecret", PATTERN), says=MAY),
+        Row(Edit(STACK, "Resource: !Ref QaSecret", JOINED), says=MAY),
+        Row(
+            Edit(STACK, "- ec2:DescribeVpcs", "- secretsmanager:GetSecretValue"),
+            says=MAY,
+            at='Resource: "*"',
+            count=4,
+        ),
+        Row(Edit(STACK, SECRET_OF_QA, ASSUME + SECRET_OF_QA), says=MAY_ASSUME, at="sts:AssumeRole"),
+        Row(Edit(STACK, SECRET_OF_QA, ASSUME_ANY + SECRET_OF_QA), says=MAY_ASSUME, at="sts:*"),
+        Row(
+            Edit(STACK, OF_PROD + IN_VPC + TRUST, OF_PROD + IN_VPC + TRUST_QA),
+            says=MAY_ASSUME,
+            at="AWS: !GetAtt",
+        ),
+        Row(Edit(STACK, SECRET_OF_QA, START + SECRET_OF_QA), says=MAY_START, at="codebuild:*"),
+        Row(Edit(STACK, ": !Ref QaSecret", ": [!Ref QaSecret, !Ref ProdSecret]"), says=MAY),
+        Row(Edit(STACK, "\nOutputs:\n", ATTACHED), says="PipelineRole may read", at='Action: "*"'),
+    ],
+    "policies_are_the_stacks_own": [
+        Row(
+            Edit(STACK, OF_QA + IN_VPC, OF_QA + MANAGED),
+            says="another's policy is not proved",
+            at="ReadOnlyAccess",
+        ),
+    ],
+    "secrets_have_no_second_door": [
+        Row(
+            Edit(STACK, "\nOutputs:\n", OPENED),
+            says="opens a secret past the roles",
+            at="Effect: Allow",
+        ),
+    ],
+}
 
 
 @pytest.fixture
-def inspect(monkeypatch):
-    """check.py's own function, on the repository in a folder; everything but cfn-lint."""
-    from ops.check import Files, prove
+def copy(rendering, tmp_path) -> Callable[..., Path]:
+    """A function that copies a variant's rendering and makes changes to it."""
 
-    def run(root: Path) -> list[tuple[str, int, str]]:
-        report = prove(Files(root))
-        assert report.not_checked == []
-        return sorted({f[:3] for r in report.findings.values() for f in r if not f.warning})
-
-    return run
-
-
-@pytest.fixture
-def copy(rendering, tmp_path):
-    """A function that copies a variant's rendering, to be broken."""
-
-    def make(variant: str = DEFAULT) -> Path:
-        return shutil.copytree(
-            rendering(variant), tmp_path / "copy", ignore=shutil.ignore_patterns(".git")
-        )
+    def make(*changes: Add | Edit | Delete | Edits, variant: str = DEFAULT) -> Path:
+        root = tmp_path / "copy"
+        shutil.copytree(rendering(variant), root, ignore=shutil.ignore_patterns(".git"))
+        for change in changes:
+            change.apply(root)
+        return root
 
     return make
 
 
-def edit(path: Path, old: str | None, new: str | None) -> None:
-    """Makes one break; an edit that changes nothing is a fault of the test."""
-    if new is None:
-        path.unlink()
-    elif old is None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(new, encoding="utf-8")
-    else:
-        text = path.read_text(encoding="utf-8")
-        assert old in text and old != new, f"{path.name} has no {old!r} to break"
-        path.write_bytes(text.replace(old, new, 1).encode(errors="surrogateescape"))
+def findings_by_check(root: Path) -> dict[str, set[Finding]]:
+    """The findings of every check but cfn-lint's."""
+    report = check.prove(check.Files(root))
+    assert report.not_checked == []
+    return report.findings
+
+
+def findings(root: Path) -> list[Finding]:
+    """The findings of all checks but cfn-lint's."""
+    return sorted({finding for each in findings_by_check(root).values() for finding in each})
+
+
+def line_of(root: Path, finding: Finding) -> str:
+    """The line that a finding is about; of a file that is missing, nothing."""
+    path = root / finding.file
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else [""]
+    return lines[finding.line - 1]
 
 
 def run_check(*arguments: str, python: tuple[str, ...] = (sys.executable,), **options):
-    """check.py as a command."""
+    """The check as a command."""
     command = [*python, "-B", "-m", "ops", "check", *arguments]
-    return subprocess.run(command, cwd=TOOLS, capture_output=True, text=True, **options)
+    return subprocess.run(command, cwd=TEMPLATE, capture_output=True, text=True, **options)
 
 
-def parameter(broken: Break):
-    """A break as a test's parameter; those of a rarer variant go where that is baked."""
-    group = [] if broken.variant == DEFAULT else [pytest.mark.xdist_group(broken.variant)]
-    return pytest.param(broken, marks=group, id=f"{broken.name}-{broken.file}")
+def parameter(name: str, row: Row):
+    """A row as a test's parameter; those of a rarer variant go where that is baked."""
+    group = [] if row.variant == DEFAULT else [pytest.mark.xdist_group(row.variant)]
+    return pytest.param(name, row, marks=group, id=f"{name}-{row.says}")
 
 
-def test_a_rendering_has_no_finding(rendered, inspect):
-    assert inspect(rendered) == []
+def test_a_rendering_has_no_finding(rendered):
+    assert findings(rendered) == []
 
 
-@pytest.mark.parametrize("broken", [parameter(broken) for broken in BREAKS])
-def test_a_break_is_found_where_it_is(copy, inspect, broken):
-    root = copy(broken.variant)
-    edit(root / broken.file, broken.old, broken.new)
-    found = inspect(root)
-    told = [(file, line) for file, line, message in found if broken.says in message]
-    assert len(told) == 1 and len(found) == broken.count, found
-    ((file, line),) = told
-    assert file == (broken.where or broken.file)
-    path = root / file
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else [""]
-    marker = broken.at or (broken.new or "").strip().splitlines()[0:1]
-    assert "".join(marker) in lines[line - 1]
+def test_every_check_has_a_row():
+    alone = ["templates_pass_cfn_lint"]  # a process of its own, with a test of its own
+    assert sorted([*ROWS, *alone]) == sorted(check.__name__ for check in CHECKS)
+    assert all(ROWS.values())
 
 
-def extend(root: Path) -> None:
-    """Adds a third environment: target, build, secret, role and parameter."""
-    bundle = root / BUNDLE
-    bundle.write_text(bundle.read_text(encoding="utf-8") + STAGING_TARGET, encoding="utf-8")
-    edit(root / "cicd/buildspecs/staging.yml", None, STAGING_BUILD)
-    edit(root / STACK, "\nMappings:\n", STAGING_PARAMETER)
-    edit(root / STACK, "Outputs:\n", STAGING_RESOURCES)
-    edit(root / STACK, "        - Name: Review\n", STAGING_STAGE)
+@pytest.mark.parametrize(
+    ("name", "row"), [parameter(name, row) for name, rows in ROWS.items() for row in rows]
+)
+def test_a_change_is_found_where_it_is(copy, name, row):
+    root = copy(row.change, variant=row.variant)
+    (finding,) = [each for each in findings_by_check(root)[name] if row.says in each.message]
+    assert len(findings(root)) == row.count
+    assert finding.file == row.file
+    assert row.marker in line_of(root, finding)
+
+
+STAGING = [
+    Edit(BUNDLE, "\ntargets:\n", "\ntargets:" + STAGING_TARGET),
+    Add("cicd/buildspecs/staging.yml", STAGING_BUILD),
+    Edit(STACK, "\nMappings:\n", STAGING_PARAMETER),
+    Edit(STACK, "Outputs:\n", STAGING_RESOURCES),
+    Edit(STACK, "        - Name: Review\n", STAGING_STAGE),
+]
 
 
 @pytest.mark.parametrize(
     "elsewhere", ["/Workspace/Shared/x", "${var.source_table}", "dbfs:/x.py", "../dist/x.py"]
 )
-def test_a_path_that_is_not_in_the_repository_is_no_finding(copy, inspect, elsewhere):
-    root = copy()
-    edit(root / JOB, "../src/notebooks/sample_notebook.py", elsewhere)
-    assert inspect(root) == []
+def test_a_path_that_is_not_in_the_repository_is_no_finding(copy, elsewhere):
+    root = copy(Edit(JOB, "../src/notebooks/sample_notebook.py", elsewhere))
+    assert findings(root) == []
 
 
-def test_an_environment_of_the_team_own_is_no_finding(copy, inspect):
-    root = copy()
-    extend(root)
-    assert inspect(root) == []
+def test_an_environment_of_the_team_own_is_no_finding(copy):
+    assert findings(copy(*STAGING)) == []
 
 
-def test_an_environment_of_the_team_own_is_kept_apart(copy, inspect):
-    root = copy()
-    extend(root)
-    edit(
-        root / STACK, "[!Ref StagingSecret, !GetAtt", "[!Ref StagingSecret, !Ref QaSecret, !GetAtt"
-    )
-    ((file, _, message),) = inspect(root)
-    assert file == STACK
-    assert message == "StagingRole may read QaSecret; only a role of qa's builds alone may"
+def test_an_environment_of_the_team_own_is_kept_apart(copy):
+    allowed = "[!Ref StagingSecret, !GetAtt"
+    more = "[!Ref StagingSecret, !Ref QaSecret, !GetAtt"
+    (finding,) = findings(copy(*STAGING, Edit(STACK, allowed, more)))
+    assert finding.file == STACK
+    assert finding.message == "StagingRole may read QaSecret; only a role of qa's builds alone may"
 
 
-FOREIGN_FILES = {
-    "mkdocs.yml": "slugify: !!python/name:pymdownx.slugs.uslugify\n",
-    "web/tsconfig.json": '{"strict": true,}  // a comment',
-    "deploy/k8s.yml": "a: 1\n---\na: 2\n",
-    "templates/x.yml": "{% raw %}",
-    "docs/Makefile": "html:\n\tbash scripts/html.sh\r\n",
-    "build/lib/x.py": "def",
-    "venv/x.py": "def",
-}
+FOREIGN_FILES = [
+    Add("mkdocs.yml", "slugify: !!python/name:pymdownx.slugs.uslugify\n"),
+    Add("web/tsconfig.json", '{"strict": true,}  // a comment'),
+    Add("deploy/k8s.yml", "a: 1\n---\na: 2\n"),
+    Add("templates/x.yml", "{% raw %}"),
+    Add("docs/Makefile", "html:\n\tbash scripts/html.sh\r\n"),
+    Add("build/lib/x.py", "def"),
+    Add("venv/x.py", "def"),
+]
 
 
-def test_what_other_tools_read_is_no_finding(copy, inspect):
-    root = copy()
-    for name, text in FOREIGN_FILES.items():
-        edit(root / name, None, text)
-    assert inspect(root) == []
+def test_what_other_tools_read_is_no_finding(copy):
+    assert findings(copy(*FOREIGN_FILES)) == []
 
 
 @pytest.mark.parametrize("file", ["conf/x.yml", "ci/x.yml"])
-def test_what_is_named_must_be_readable_wherever_it_is(copy, inspect, file):
-    root = copy()
-    edit(root / file, None, "a: [")
-    assert inspect(root) == []
-    edit(root / BUNDLE, "  - resources/*.yml\n", "  - resources/*.yml\n  - conf/*.yml\n")
-    edit(root / STACK, "cicd/buildspecs/qa.yml", "ci/x.yml")
-    assert file in [name for name, _, message in inspect(root) if "cannot be read" in message]
+def test_what_is_named_must_be_readable_wherever_it_is(copy, file):
+    root = copy(Add(file, "a: ["))
+    assert findings(root) == []
+    Edit(BUNDLE, "  - resources/*.yml\n", "  - resources/*.yml\n  - conf/*.yml\n").apply(root)
+    Edit(STACK, "cicd/buildspecs/qa.yml", "ci/x.yml").apply(root)
+    assert file in [each.file for each in findings(root) if "cannot be read" in each.message]
 
 
-def test_what_python_breaks_does_not_hide_the_rest(copy, inspect):
-    root = copy()
-    edit(root / "cicd/steps/preflight.py", "import json", "import import json")
-    edit(root / QA, "deploy -t qa", "deploy -t q")
-    assert [file for file, _, _ in inspect(root)] == [QA, "cicd/steps/preflight.py"]
+def test_what_python_breaks_does_not_hide_the_rest(copy):
+    root = copy(
+        Edit(PREFLIGHT, "import json", "import import json"),
+        Edit(QA, "deploy -t qa", "deploy -t q"),
+    )
+    assert [finding.file for finding in findings(root)] == [QA, PREFLIGHT]
 
 
+DEPLOY, TO_QA = "databricks bundle deploy -t qa", ": !Ref QaSecret"
+PACKAGE = 'package_name: "my_data_project"'
+ACME = Edit(JOB, "- ../dist/*.whl", "- ../dist/*.whl\n              - acme_tools==1.0")
+OWN_TARGET = "workspace: {host: https://x.com}\ntargets:\n  own: {mode: production}\n"
 LEGAL = [
-    (
-        QA,
-        "databricks bundle deploy -t qa",
-        ">-\n          databricks bundle deploy\n          -t qa",
-    ),
-    (
-        QA,
-        "databricks bundle deploy -t qa",
-        "|\n        databricks bundle deploy \\\n          -tqa",
-    ),
-    (QA, "make check lint test build", "make -C docs html && CI=1 make test VERBOSE=1 >log 2>&1"),
-    (QA, "bash cicd/steps/install_cli.sh", "./cicd/steps/install_cli.sh"),
-    (MAKE, ".DEFAULT_GOAL", "include other.mk\n.DEFAULT_GOAL"),
-    (BUNDLE, "targets:\n", "definitions: &x {a: b}\ntargets:\n"),
-    (
-        BUNDLE,
-        "targets:\n",
-        "workspace: {host: https://x.com}\ntargets:\n  own: {mode: production}\n",
-    ),
-    (BUNDLE, "targets:\n", "targets:\n  empty:\n"),
-    (JOB, 'package_name: "my_data_project"', "package_name: acme-tools  # in dependencies"),
-    (JOB, 'package_name: "my_data_project"', "package_name: my-data-project"),
-    (STACK, "\nOutputs:\n", OPENED.replace("Allow", "Deny")),
-    (STACK, "[kms:Decrypt, kms:GenerateDataKey]", "kms:*"),
-    (
-        STACK,
-        "Resource: !Ref QaSecret",
-        'Resource: [!Sub "${QaSecret}", !Sub ["${S}", {S: !Ref QaSecret}]]',
-    ),
+    Edit(QA, DEPLOY, ">-\n          databricks bundle deploy\n          -t qa"),
+    Edit(QA, DEPLOY, "|\n        databricks bundle deploy \\\n          -tqa"),
+    Edit(QA, "make check lint test build", "make -C docs html && CI=1 make test V=1 >log 2>&1"),
+    Edit(QA, "bash cicd/steps/install_cli.sh", "./cicd/steps/install_cli.sh"),
+    Edit(MAKE, ".DEFAULT_GOAL", "include other.mk\n.DEFAULT_GOAL"),
+    Edit(BUNDLE, "targets:\n", "definitions: &x {a: b}\ntargets:\n"),
+    Edit(BUNDLE, "targets:\n", OWN_TARGET),
+    Edit(BUNDLE, "targets:\n", "targets:\n  empty:\n"),
+    Edit(JOB, PACKAGE, "package_name: acme-tools  # in dependencies"),
+    Edit(JOB, PACKAGE, "package_name: my-data-project"),
+    Edit(STACK, "\nOutputs:\n", OPENED.replace("Allow", "Deny")),
+    Edit(STACK, "[kms:Decrypt, kms:GenerateDataKey]", "kms:*"),
+    Edit(STACK, TO_QA, ': [!Sub "${QaSecret}", !Sub ["${S}", {S: !Ref QaSecret}]]'),
 ]
 
 
-@pytest.mark.parametrize(("file", "old", "new"), LEGAL)
-def test_what_is_legal_is_no_finding(copy, inspect, file, old, new):
-    root = copy()
-    edit(root / JOB, "- ../dist/*.whl", "- ../dist/*.whl\n              - acme_tools==1.0")
-    edit(root / file, old, new)
-    assert inspect(root) == []
+@pytest.mark.parametrize("change", LEGAL)
+def test_what_is_legal_is_no_finding(copy, change):
+    assert findings(copy(ACME, change)) == []
 
 
-def test_a_secret_of_two_environments_is_refused_as_shared(copy, inspect):
-    root = copy()
-    edit(root / STACK, "\nOutputs:\n", "\n" + SLACK)
-    for used in ("QaSecret", "ProdSecret"):
-        value = '          - {Name: DATABRICKS_TOKEN, Type: SECRETS_MANAGER, Value: !Sub "${' + used
-        edit(root / STACK, value, SLACK_TOKEN + value)
-        edit(root / STACK, f"Resource: !Ref {used}", f"Resource: [!Ref {used}, !Ref SlackSecret]")
-    ((file, line, message),) = inspect(root)
-    assert (file, message) == (STACK, "SlackSecret is shared by qa and prod; give each its own")
-    assert "SLACK_TOKEN" in (root / STACK).read_text().splitlines()[line - 1]
+def test_swapped_buildspecs_are_found_where_the_stack_names_them(copy):
+    root = copy(
+        Edit(STACK, "buildspecs/qa.yml", "buildspecs/x.yml"),
+        Edit(STACK, "buildspecs/production.yml", "buildspecs/qa.yml"),
+        Edit(STACK, "buildspecs/x.yml", "buildspecs/production.yml"),
+    )
+    found = findings(root)
+    assert [finding.file for finding in found] == [STACK, STACK]
+    assert all("BuildSpec: " in line_of(root, finding) for finding in found)
 
 
-def test_swapped_buildspecs_are_found_where_the_stack_names_them(copy, inspect):
-    root = copy()
-    edit(root / STACK, "buildspecs/qa.yml", "buildspecs/x.yml")
-    edit(root / STACK, "buildspecs/production.yml", "buildspecs/qa.yml")
-    edit(root / STACK, "buildspecs/x.yml", "buildspecs/production.yml")
-    found = inspect(root)
-    lines = (root / STACK).read_text().splitlines()
-    assert [file for file, _, _ in found] == [STACK, STACK]
-    assert ["BuildSpec: " in lines[line - 1] for _, line, _ in found] == [True, True]
-
-
-SHAPES = [
-    (
-        QA,
-        "    runtime-versions:\n",
-        "    runtime-versions: [x]\n    old:\n",
-        "runtime-versions: [x]",
-    ),
-    (STACK, "EnvironmentVariables:\n", "EnvironmentVariables:\n          - [x]\n", "- [x]"),
-    (STACK, "  BranchName:\n", "  BranchName: [x]\n  OldBranchName:\n", "BranchName: [x]"),
-    (BUNDLE, "    git:\n      branch:", "    git: x\n    # ", "git: x"),
-    (
-        NUTTER,
-        "        nutter: &nutter\n",
-        "        nutter: [x]\n        old: &nutter\n",
-        "nutter: [x]",
-    ),
+# Values of a form that no check expects.
+FORMS = [
+    (Edit(QA, "    runtime-versions:\n", "    runtime-versions: [x]\n    old:\n"), "versions: [x]"),
+    (Edit(STACK, "EnvironmentVariables:\n", "EnvironmentVariables:\n          - [x]\n"), "- [x]"),
+    (Edit(STACK, "  BranchName:\n", "  BranchName: [x]\n  OldName:\n"), "BranchName: [x]"),
+    (Edit(BUNDLE, "    git:\n      branch:", "    git: x\n    # "), "git: x"),
+    (Edit(NUTTER, "nutter: &nutter\n", "nutter: [x]\n        old: &nutter\n"), "nutter: [x]"),
 ]
 
 
-@pytest.mark.parametrize(("file", "old", "new", "at"), SHAPES)
-def test_a_shape_that_no_check_expects_is_a_finding_there(copy, inspect, file, old, new, at):
+@pytest.mark.parametrize(("change", "line"), FORMS)
+def test_a_value_of_another_form_is_a_finding_there(copy, change, line):
+    root = copy(change)
+    found = [finding for finding in findings(root) if finding.file == change.file]
+    assert any(line in line_of(root, finding) for finding in found)
+
+
+def test_a_variable_of_a_condition_is_checked_too(copy):
+    hidden = (
+        "!If [HasVpc, {Name: A, Type: SECRETS_MANAGER, Value: !Ref ProdSecret}, !Ref AWS::NoValue]"
+    )
+    root = copy(
+        Edit(STACK, "EnvironmentVariables:\n", f"EnvironmentVariables:\n          - {hidden}\n")
+    )
+    (finding,) = findings(root)
+    assert finding.message.startswith("QaBuildRole may not read ProdSecret")
+
+
+def test_a_script_that_cannot_be_loaded_is_the_finding(copy):
+    root = copy(Edit(PREFLIGHT, "import json", "import json_of_nobody"))
+    (finding,) = findings(root)
+    assert finding.file == PREFLIGHT
+    assert finding.message.startswith("cannot be loaded: ModuleNotFoundError")
+
+
+def test_a_bug_of_the_check_is_no_finding(copy, monkeypatch, capsys):
+    def broken(files):
+        return files.no_such_attribute
+
+    monkeypatch.setattr(check, "CHECKS", [broken])
+    assert check.run(copy(), strict=False) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "no_such_attribute" in said.err
+    assert said.err.endswith("This is a bug in ops/check: please report the lines above.\n")
+
+
+def test_a_template_that_is_nearly_too_large_is_a_warning(copy):
     root = copy()
-    edit(root / file, old, new)
-    found = [(file, line) for file, line, _ in inspect(root)]
-    lines = (root / file).read_text().splitlines()
-    assert (file, [at in line for line in lines].index(True) + 1) in found
-    assert "ops/check.py" not in [file for file, _ in found]
+    size = (root / STACK).stat().st_size
+    Edit(STACK, "\nParameters:", "\n" + "#" * (48 * 1024 - size - 1) + "\nParameters:").apply(root)
+    result = run_check("--strict", str(root))
+    assert (result.returncode, result.stderr) == (0, "")
+    warning, summary = result.stdout.splitlines()
+    assert warning.startswith(f"{STACK}:1: warning: this template has 49,152 bytes")
+    assert summary.startswith("no findings in ")
 
 
 def test_the_command_says_what_it_checked_and_leaves_nothing_behind(copy):
@@ -670,37 +876,35 @@ def test_the_command_says_what_it_checked_and_leaves_nothing_behind(copy):
 
 
 def test_cfn_lint_findings_have_file_and_line(copy):
-    root = copy()
-    edit(root / STACK, "EnableKeyRotation:", "EnableKeyRotatio:")
-    edit(root / STACK, "Description: !Sub", "Description: !Join ['', [!Ref AWS::StackName]]  #")
-    lines = (root / STACK).read_text(encoding="utf-8").splitlines()
-    join, rotation = (
-        [word in text for text in lines].index(True) for word in ("!Join", "Rotatio:")
+    root = copy(
+        Edit(STACK, "EnableKeyRotation:", "EnableKeyRotatio:"),
+        Edit(STACK, "Description: !Sub", "Description: !Join ['', [!Ref AWS::StackName]]  #"),
     )
+    lines = (root / STACK).read_text(encoding="utf-8").splitlines()
+    (join,) = [number for number, line in enumerate(lines, 1) if "!Join ['', [!Ref" in line]
+    (rotation,) = [number for number, line in enumerate(lines, 1) if "Rotatio:" in line]
     result = run_check(str(root))
     assert result.returncode == 1
-    told = re.findall(r"^(.+):(\d+): .+ \(cfn-lint (\w+), https", result.stdout, re.MULTILINE)
-    assert told == [
-        (STACK, str(join + 1), "I1022"),  # informational
-        (STACK, str(rotation + 1), "E3002"),
+    pattern = r"^(.+):(\d+): .+ \(cfn-lint (\w+), https"
+    assert re.findall(pattern, result.stdout, re.MULTILINE) == [
+        (STACK, str(join), "I1022"),  # informational
+        (STACK, str(rotation), "E3002"),
     ]
 
 
-def test_a_break_fails_the_command(copy):
-    root = copy()
-    edit(root / QA, "version: 0.2", "version: 0.1")
-    result = run_check(str(root))
+def test_a_finding_fails_the_command(copy):
+    result = run_check(str(copy(Edit(QA, "version: 0.2", "version: 0.1"))))
     assert result.returncode == 1
-    told = rf"{QA}:\d+: no buildspec 0.2; say version: 0.2\n"
-    assert re.match(told, result.stdout)
+    assert re.match(rf"{QA}:\d+: no buildspec 0.2; say version: 0.2\n", result.stdout)
 
 
 @pytest.mark.parametrize(("strict", "code"), [((), 0), (("--strict",), 1)])
 def test_without_the_two_packages_it_says_what_it_did_not_check(copy, tmp_path, strict, code):
     packages = tmp_path / "packages"
     packages.mkdir()
-    (packages / "yaml").symlink_to(Path(yaml.__file__).parent)
-    (packages / "click").symlink_to(Path(click.__file__).parent)
+    for package in (click, yaml):
+        folder = Path(package.__file__).parent
+        (packages / folder.name).symlink_to(folder)
     bare = run_check(
         *strict,
         str(copy()),

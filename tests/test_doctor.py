@@ -491,7 +491,8 @@ def test_rights_that_hang_on_what_only_the_call_knows(world: World) -> None:
 
 
 def test_rights_for_a_type_that_nobody_has_listed(world: World) -> None:
-    world.edit("cicd/stack.yml", "\nResources:\n", "\nResources:\n  Q: {Type: AWS::SQS::Queue}\n")
+    queue = "  Queue: {Type: AWS::SQS::Queue}"
+    world.edit("cicd/stack.yml", "\nOutputs:\n", f"\n{queue}\nOutputs:\n")
     what = "ops/account.py does not know AWS::SQS::Queue"
     assert world.not_ok() == {"rights": Line("not checked", what)}
 
@@ -615,7 +616,7 @@ def test_every_state_of_a_stack_that_needs_something(default: Path, monkeypatch,
         doctor = importlib.import_module("ops.doctor")
         stack = importlib.import_module("ops.aws").Stack(SLUG, "us-east-1")
         account = doctor.Account(stack, None)
-        account.description = {"StackStatus": state}
+        stack.description, account.caller = {"StackStatus": state}, {"Arn": "x"}
         result = doctor.outcome(account.state)
     kinds = {"Problem": "wrong", "Note": "note"}
     kind, text, fix = STATES.get(state, ("", f"{SLUG} is {state}", ""))

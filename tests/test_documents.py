@@ -7,6 +7,52 @@ from pathlib import Path
 import pytest
 
 DOCUMENTS = ("README.md", "docs/operations.md", "docs/security.md")
+OURS = DOCUMENTS[:2]
+WIDTH = 115  # a name that an answer gives may be longer than the template's
+
+
+def prose(text: str) -> list[str]:
+    """The lines outside of examples, tables and pictures."""
+    text = re.sub(r"(?ms)^```.*?^```$", "", text)
+    return [line for line in text.splitlines() if not line.startswith(("|", "!"))]
+
+
+@pytest.mark.parametrize("document", OURS)
+def test_lines_have_one_width(default: Path, document: str) -> None:
+    lines = [re.sub(r"\(http[^)]*\)", "", line) for line in prose((default / document).read_text())]
+    assert [line for line in lines if len(line) > WIDTH] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_file_that_is_named_exists(rendered: Path, document: str) -> None:
+    code = re.findall(r"`([^`\n]+)`", "\n".join(prose((rendered / document).read_text())))
+    paths = [
+        path for path in code if re.fullmatch(r"(ops|cicd|resources|src|tests|docs)/[\w./]*", path)
+    ]
+    assert [path for path in paths if not (rendered / path).exists()] == []
+
+
+def test_the_readme_leads_to_every_room(rendered: Path) -> None:
+    """In one hop: where to add a job, where a right stands, where the plan is made."""
+    table = (
+        (rendered / "README.md").read_text().partition("## What is where")[2].partition("\n## ")[0]
+    )
+    named = re.findall(r"`([^`]+)`", table)
+    assert {"resources/", "cicd/stack.yml", "cicd/buildspecs/", "plan.yml", "plan.py"} <= set(named)
+    places = [name for name in named if name != "Makefile" and "/" in name]
+    assert [place for place in places if not (rendered / place).exists()] == []
+    folders = {path.name for path in rendered.glob("[!.]*/")}
+    assert folders <= {place.split("/")[0] for place in places}
+
+
+@pytest.mark.parametrize("document", OURS)
+def test_the_jobs_name_is_not_repeated(rendered: Path, document: str) -> None:
+    (job,) = (
+        path for path in (rendered / "resources").glob("*.job.yml") if "nutter" not in path.name
+    )
+    name = job.name.removesuffix(".job.yml")
+    assert f"{name}_job" not in (rendered / document).read_text()
+    assert f"{name}_job" not in (rendered / "Makefile").read_text()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -14,7 +60,7 @@ def test_every_make_command_exists(rendered: Path, document: str) -> None:
     made = set(re.findall(r"(?m)^([a-z-]+):.*## ", (rendered / "Makefile").read_text()))
     text = (rendered / document).read_text()
     code = re.findall(r"`([^`\n]+)`", text) + re.findall(r"(?m)^\$ (.+)$", text)
-    named = [words for one in code for words in re.findall(r"\bmake ([a-z -]+)", one)]
+    named = [words for text in code for words in re.findall(r"\bmake ([a-z -]+)", text)]
     used = {word for words in named for word in words.split()}
     assert used <= made, used - made
 
@@ -45,6 +91,6 @@ def test_what_it_costs_adds_up(rendered: Path) -> None:
         elif cells[1].isdigit():
             assert int(cells[1]) * Decimal(cells[2]) == Decimal(cells[3]), row
             total += Decimal(cells[3])
-    assert len(sums) == 2 and all(made == told for made, told in sums), sums
+    assert len(sums) == 2 and all(total == stated for total, stated in sums), sums
     readme = (rendered / "README.md").read_text()
     assert f"costs about {sums[0][1]} USD, a change some {sums[1][1]} USD" in readme

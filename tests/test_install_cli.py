@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from loopback import Answer, Request, serve
+from steps import STEPS
 
 VERSION = "1.22.1"
 ARCHIVE = f"databricks_cli_{VERSION}_linux_amd64.zip"
@@ -31,20 +32,20 @@ CHECKSUM = hashlib.sha256(GOOD).hexdigest()
 
 
 @pytest.fixture
-def install(default: Path, tmp_path: Path):
+def install(tmp_path: Path):
     """Runs the script against a release of `files`; returns its result and the bin directory."""
-    shutil.copytree(default / "cicd", tmp_path / "cicd")
+    shutil.copytree(STEPS, tmp_path / "cicd/steps")
     bin_dir = tmp_path / "bin"
     bin_dir.mkdir()
 
     def run(files: dict[str, bytes], pin: str = "") -> tuple[subprocess.CompletedProcess, Path]:
         def answer(request: Request) -> Answer:
-            found = files.get(request.path.removeprefix(f"/v{VERSION}/"))
-            return Answer(404, b"") if found is None else Answer(200, found)
+            file = files.get(request.path.removeprefix(f"/v{VERSION}/"))
+            return Answer(404, b"") if file is None else Answer(200, file)
 
         with serve(answer) as (url, _):
-            tools = (default / "cicd/tools.env").read_text()
-            lines = [line for line in tools.splitlines() if not line.startswith("DATABRICKS_CLI_")]
+            tools = (STEPS.parent / "tools.env").read_text().splitlines()
+            lines = [line for line in tools if not line.startswith(("DATABRICKS_CLI_", "JOB="))]
             lines += [
                 f"DATABRICKS_CLI_VERSION={VERSION}",
                 f"DATABRICKS_CLI_SHA256={pin}",
@@ -79,7 +80,7 @@ SUMS_OF_GOOD = f"{CHECKSUM}  {ARCHIVE}\n".encode()
 
 
 @pytest.mark.parametrize(
-    ("files", "pin", "said"),
+    ("files", "pin", "message"),
     [
         ({ARCHIVE: EVIL, SUMS: SUMS_OF_GOOD}, "", f"SHA256SUMS says '{CHECKSUM}'"),
         ({ARCHIVE: GOOD, SUMS: b""}, "", "SHA256SUMS says 'nothing'"),
@@ -95,9 +96,9 @@ SUMS_OF_GOOD = f"{CHECKSUM}  {ARCHIVE}\n".encode()
     ],
     ids=["archive tampered", "not listed", "other pin", "both tampered", "no archive", "no sums"],
 )
-def test_any_other_release_stops_the_build_before_it_is_run(install, files, pin, said) -> None:
+def test_any_other_release_stops_the_build_before_it_is_run(install, files, pin, message) -> None:
     result, bin_dir = install(files, pin)
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].startswith("install_cli.sh: ")
-    assert said in result.stderr
+    assert message in result.stderr
     assert list(bin_dir.iterdir()) == []

@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 import pytest
 from runtime.nutterfixture import NutterFixture
 
+from conftest import ROOT
+
 
 class Passing(NutterFixture):
     def run_one(self):
@@ -100,8 +102,10 @@ class NotFinding(NutterFixture):
 
 
 @pytest.fixture
-def harness(default):
-    spec = importlib.util.spec_from_file_location("harness", default / "tests/nutter/harness.py")
+def harness():
+    """The rendered module tests/nutter/harness.py; it holds no Jinja."""
+    file = ROOT / "{{cookiecutter.project_slug}}/tests/nutter/harness.py"
+    spec = importlib.util.spec_from_file_location("harness", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

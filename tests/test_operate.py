@@ -517,9 +517,7 @@ def test_without_a_stack_the_way_to_one_is_shown(operator: Operator) -> None:
     missing = Refusal("ValidationError", f"Stack with id {SLUG} does not exist")
     operator.cloud.answers["DescribeStacks"] = lambda _: missing
     for command in ("status", "approve", "rollback", "start", "releases", "secrets"):
-        refused = (
-            f"{command}: AWS refuses DescribeStacks: {missing.message}; create it: make stack\n"
-        )
+        refused = f"{command}: the stack {SLUG} does not exist; create it: make stack\n"
         assert operator.run(command) == (1, "", refused)
 
 

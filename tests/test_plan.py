@@ -1,7 +1,6 @@
 """cicd/steps/plan.py on the real client's plans: what a reviewer reads and an approval counts."""
 
 import copy
-import importlib.util
 import json
 import shlex
 import subprocess
@@ -9,27 +8,25 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from conftest import ROOT
+from steps import STEPS, load
 
+RECORDINGS = json.loads((ROOT / "tests/data/client-recordings.json").read_text())["recordings"]
 RECORDED = {
-    one["name"]: json.loads(one["stdout"])
-    for one in json.loads((ROOT / "tests/data/client-recordings.json").read_text())["recordings"]
-    if one["name"] in ("plan-first-json", "plan-update-json", "plan-delete-json")
+    recording["name"]: json.loads(recording["stdout"])
+    for recording in RECORDINGS
+    if recording["name"] in ("plan-first-json", "plan-update-json", "plan-delete-json")
 }
 JOB = "resources.jobs.demo_job"
 CANARY = "dapi0123456789abcdef0123456789abcdef"
 
 
-@pytest.fixture
-def plans(default: Path):
-    """The rendered module cicd/steps/plan.py."""
-    spec = importlib.util.spec_from_file_location("rendered_plan", default / "cicd/steps/plan.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.dont_write_bytecode, before = True, sys.dont_write_bytecode
-    spec.loader.exec_module(module)
-    sys.dont_write_bytecode = before
-    return module
+@pytest.fixture(scope="module")
+def plans():
+    """The module cicd/steps/plan.py."""
+    return load("plan")
 
 
 def changed(**changes: dict) -> str:
@@ -40,7 +37,7 @@ def changed(**changes: dict) -> str:
 
 
 def update(old: object, new: object, **more: object) -> dict:
-    """A change as the client tells it."""
+    """A change as the client writes it."""
     return {"action": "update", "old": old, "new": new, "remote": old, **more}
 
 
@@ -58,14 +55,13 @@ def test_what_somebody_set_by_hand_is_the_value_that_changes(plans) -> None:
 
 
 def test_a_deletion_stands_on_top_with_a_warning(plans) -> None:
-    told = RECORDED["plan-delete-json"]
-    text = plans.show(plans.Plan(json.dumps(told)))
+    recorded = copy.deepcopy(RECORDED["plan-delete-json"])
+    text = plans.show(plans.Plan(json.dumps(recorded)))
     warning = "> **WARNING: delete pipelines.demo_etl: data or permanent addresses would be lost.**"
     assert text.splitlines()[4] == warning
-    del told["plan"][JOB]["remote_state"]
-    job = copy.deepcopy(told)
-    job["plan"][JOB]["action"] = "delete"
-    assert "> WARNING: delete jobs.demo_job\n" in plans.show(plans.Plan(json.dumps(job)))
+    del recorded["plan"][JOB]["remote_state"]
+    recorded["plan"][JOB]["action"] = "delete"
+    assert "> WARNING: delete jobs.demo_job\n" in plans.show(plans.Plan(json.dumps(recorded)))
 
 
 @pytest.mark.parametrize("kind", ["schemas", "volumes", "pipelines", "dashboards"])
@@ -123,41 +119,59 @@ def test_the_workspace_folder_is_shortened(plans) -> None:
     assert '[".../artifacts/.internal/demo-1-py3-none-any.whl"] -> [".../art' in text
 
 
-def variables(default: Path, plan: str, tmp_path: Path) -> dict[str, str]:
+def variables(plan: str, tmp_path: Path) -> dict[str, str]:
     """What a shell has after `eval` of the variables, as the buildspec does it."""
     (tmp_path / "plan.json").write_text(plan)
-    script = shlex.quote(str(default / "cicd/steps/plan.py"))
+    script = shlex.quote(str(STEPS / "plan.py"))
     command = f'eval "$({sys.executable} -B {script} variables plan.json)" && env -0'
-    told = subprocess.run(["bash", "-ec", command], cwd=tmp_path, capture_output=True, text=True)
-    return dict(pair.split("=", 1) for pair in told.stdout.split("\0") if "=" in pair)
+    result = subprocess.run(["bash", "-ec", command], cwd=tmp_path, capture_output=True, text=True)
+    return dict(pair.split("=", 1) for pair in result.stdout.split("\0") if "=" in pair)
 
 
 @pytest.mark.parametrize(
-    ("name", "counts", "loss"),
+    ("name", "counts", "loses_data", "loss"),
     [
-        ("plan-first-json", ["3", "0", "0", "0"], "It deletes no data."),
-        ("plan-update-json", ["0", "1", "0", "0"], "It deletes no data."),
+        ("plan-first-json", "3 0 0 0", "false", "It deletes no data."),
+        ("plan-update-json", "0 1 0 0", "false", "It deletes no data."),
         (
             "plan-delete-json",
-            ["0", "0", "0", "1"],
+            "0 0 0 1",
+            "true",
             "DATA WOULD BE LOST: delete pipelines.demo_etl.",
         ),
     ],
 )
 def test_the_approval_has_counts_and_says_what_is_lost(
-    default: Path, tmp_path: Path, name: str, counts: list[str], loss: str
+    tmp_path: Path, name: str, counts: str, loses_data: str, loss: str
 ) -> None:
-    told = variables(default, json.dumps(RECORDED[name]), tmp_path)
-    assert [told[key] for key in ("CREATES", "UPDATES", "RECREATES", "DELETES")] == counts
-    assert told["DATA_LOSS"] == loss
+    exported = variables(json.dumps(RECORDED[name]), tmp_path)
+    keys = ("CREATES", "UPDATES", "RECREATES", "DELETES")
+    assert [exported[key] for key in keys] == counts.split()
+    assert exported["LOSES_DATA"] == loses_data
+    assert exported["DATA_LOSS"] == loss
 
 
-def test_a_plan_that_changes_nothing_says_so(default: Path, tmp_path: Path, plans) -> None:
+def test_the_approval_names_three_losses_and_counts_the_others(plans) -> None:
+    entries = {f"resources.schemas.s{number}": {"action": "delete"} for number in range(5)}
+    text = plans.variables(plans.Plan(json.dumps({"plan_version": 2, "plan": entries})))
+    assert "delete schemas.s0, delete schemas.s1, delete schemas.s2 and 2 more." in text
+
+
+def test_the_plan_build_exports_what_the_approval_needs(plans, default: Path) -> None:
+    spec = yaml.safe_load((default / "cicd/buildspecs/plan.yml").read_text())
+    exported = plans.variables(plans.Plan('{"plan_version": 2, "plan": {}}'))
+    names = {line.removeprefix("export ").split("=")[0] for line in exported.splitlines()}
+    assert names >= {"LOSES_DATA", "DATA_LOSS"}
+    assert names <= set(spec["env"]["exported-variables"])
+
+
+def test_a_plan_that_changes_nothing_says_so(tmp_path: Path, plans) -> None:
     plan = copy.deepcopy(RECORDED["plan-update-json"])
     plan["plan"][JOB]["action"] = "skip"
     assert "The resources stay as they are." in plans.show(plans.Plan(json.dumps(plan)))
-    told = variables(default, json.dumps(plan), tmp_path)
-    assert told["DATA_LOSS"] == "It changes no resource: files and wheel only."
+    exported = variables(json.dumps(plan), tmp_path)
+    assert exported["DATA_LOSS"] == "It changes no resource: files and wheel only."
+    assert exported["LOSES_DATA"] == "false"
 
 
 @pytest.mark.parametrize(
@@ -171,9 +185,9 @@ def test_a_plan_that_changes_nothing_says_so(default: Path, tmp_path: Path, plan
         ('{"plan_version": 2, "plan": {"x": {"action": "explode"}}}', "does not know"),
     ],
 )
-def test_what_is_no_plan_is_refused_in_a_line(default, tmp_path, text: str, why: str) -> None:
+def test_what_is_no_plan_is_refused_in_a_line(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "plan.json").write_text(text)
-    command = [sys.executable, "-B", default / "cicd/steps/plan.py", "show", "plan.json"]
+    command = [sys.executable, "-B", STEPS / "plan.py", "show", "plan.json"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 1
     assert result.stderr.startswith("plan.py: plan.json: ") and why in result.stderr

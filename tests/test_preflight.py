@@ -3,16 +3,18 @@
 import base64
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 import urllib.parse
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from loopback import Answer, Request, serve
+from steps import STEPS, load
 
 CANARY = "dapi-Canary/0123+secret"
 CLIENT_ID = "11111111-2222-3333-4444-555555555555"
@@ -21,11 +23,22 @@ VARIANTS = {
     "oauth-m2m": {"DATABRICKS_CLIENT_ID": CLIENT_ID, "DATABRICKS_CLIENT_SECRET": CANARY},
     "aws-iam": {"DATABRICKS_CLIENT_ID": CLIENT_ID},
 }
+SIGN_IN = {"pat": "sign_in", "oauth-m2m": "sign_in_oauth_m2m", "aws-iam": "sign_in_aws_iam"}
 BASIC = "Basic " + base64.b64encode(f"{CLIENT_ID}:{CANARY}".encode()).decode()
+ME = "/api/2.0/preview/scim/v2/Me"
+HOST = "https://qa-workspace.cloud.databricks.com"
+
+
+class Result(NamedTuple):
+    """How a preflight ended."""
+
+    code: int
+    stdout: str
+    stderr: str
 
 
 def workspace(request: Request) -> Answer:
-    """Signs in who shows the canary, as PAT, as client secret or as identity token."""
+    """Signs in a client with the canary as PAT, as client secret or as identity token."""
     form = dict(urllib.parse.parse_qsl(request.body.decode()))
     authorization = request.headers.get("Authorization")
     match request.path, form.get("grant_type"):
@@ -41,101 +54,135 @@ def workspace(request: Request) -> Answer:
     return Answer(200, b'{"access_token": "exchanged"}') if good else Answer(401)
 
 
-def preflight(
-    rendering: Path, tmp_path: Path, host: str, env: dict[str, str], *, bundle_host: str = ""
-) -> subprocess.CompletedProcess:
-    """Runs it for qa, in a repository whose databricks.yml names `bundle_host` (or `host`)."""
-    (tmp_path / "cicd/steps").mkdir(parents=True, exist_ok=True)
-    shutil.copy(rendering / "cicd/steps/preflight.py", tmp_path / "cicd/steps")
-    text = (rendering / "databricks.yml").read_text()
-    told = "https://qa-workspace.cloud.databricks.com"
-    assert text.count(f"host: {told}\n") == 1
-    (tmp_path / "databricks.yml").write_text(text.replace(told, bundle_host or host))
-    (tmp_path / "identity").write_text(CANARY)
-    return subprocess.run(
-        [sys.executable, "cicd/steps/preflight.py", "qa"],
-        cwd=tmp_path,
-        env={
-            "PATH": os.environ["PATH"],
-            "DATABRICKS_HOST": host,
-            "DATABRICKS_OIDC_TOKEN_FILEPATH": str(tmp_path / "identity"),
-            **env,
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+@pytest.fixture
+def build(default: Path, tmp_path: Path, monkeypatch) -> Callable[[str], None]:
+    """The place of a build: its directory, an `aws` that mints, a databricks.yml for a host."""
+    for name, script in {"aws": f"echo '{CANARY}'", "sleep": "exit 1"}.items():
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("DATABRICKS_OIDC_TOKEN_FILEPATH", str(tmp_path / "identity"))
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.chdir(tmp_path)
+    text = (default / "databricks.yml").read_text()
+    assert text.count(f"host: {HOST}\n") == 1
+
+    def write(host: str) -> None:
+        Path("databricks.yml").write_text(text.replace(HOST, host))
+
+    return write
 
 
-def assert_no_secret(result: subprocess.CompletedProcess) -> None:
-    said = result.stdout + result.stderr
+@pytest.fixture
+def preflight(build, monkeypatch, capfd):
+    """A function: runs the preflight of an authentication for qa; databricks.yml has the host."""
+
+    def run(host: str, auth: str = "pat", *, bundle_host: str = "", **variables: str) -> Result:
+        build(bundle_host or host)
+        for name, value in (VARIANTS[auth] | variables | {"DATABRICKS_HOST": host}).items():
+            monkeypatch.setenv(name, value)
+        module = load("preflight")
+        monkeypatch.setattr(module, "sign_in", load(SIGN_IN[auth]))
+        monkeypatch.setattr(sys, "argv", ["preflight.py", "qa"])
+        code = module.main()
+        output = capfd.readouterr()
+        return Result(code, output.out, output.err)
+
+    return run
+
+
+def assert_no_secret(result: Result) -> None:
+    text = result.stdout + result.stderr
     encoded = base64.b64encode(CANARY.encode()).decode().rstrip("=")
-    assert not [form for form in (CANARY, encoded, urllib.parse.quote(CANARY)) if form in said]
+    assert not [form for form in (CANARY, encoded, urllib.parse.quote(CANARY)) if form in text]
 
 
-@pytest.mark.parametrize("auth", VARIANTS)
-def test_it_signs_in(rendering, tmp_path: Path, auth: str) -> None:
-    with serve(workspace) as (host, seen):
-        result = preflight(rendering(f"{auth}-serverless"), tmp_path, host, VARIANTS[auth])
-    assert result.returncode == 0, result.stderr
-    assert result.stdout == f"preflight.py: qa: signed in to {host} as builder\n"
-    assert seen[-1].path == "/api/2.0/preview/scim/v2/Me"
-    assert_no_secret(result)
-
-
-def one_line(result: subprocess.CompletedProcess) -> str:
+def only_line(result: Result) -> str:
     """The one line that a failing preflight says."""
-    assert result.returncode == 1, result.stdout
+    assert result.code == 1, result.stdout
     assert_no_secret(result)
     (line,) = result.stderr.splitlines()
     assert line.startswith("preflight.py: qa: ")
     return line
 
 
-LAST = {"pat": "DATABRICKS_TOKEN", "oauth-m2m": "DATABRICKS_CLIENT_SECRET"}
-LAST["aws-iam"] = "DATABRICKS_CLIENT_ID"
-MEND = {"pat": "make secrets ENV=qa", "oauth-m2m": "make secrets ENV=qa"}
-MEND["aws-iam"] = "set QaClientId in cicd/stack.yml, then: make stack"
+@pytest.mark.parametrize("auth", VARIANTS)
+def test_it_signs_in(preflight, auth: str) -> None:
+    with serve(workspace) as (host, seen):
+        result = preflight(host, auth)
+    assert result == (0, f"preflight.py: qa: signed in to {host} as builder\n", "")
+    assert seen[-1].path == ME
+    assert_no_secret(result)
+
+
+@pytest.mark.parametrize("auth", VARIANTS)
+def test_a_build_runs_it_as_a_program(rendering, build, auth: str) -> None:
+    """The rendered files alone, in a Python of their own."""
+    steps = rendering(f"{auth}-serverless") / "cicd/steps"
+    command = [sys.executable, "-B", steps / "preflight.py", "qa"]
+    with serve(workspace) as (host, _):
+        build(host)
+        env = {name: os.environ[name] for name in ("PATH", "DATABRICKS_OIDC_TOKEN_FILEPATH")}
+        env |= VARIANTS[auth] | {"DATABRICKS_HOST": host}
+        ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+        env |= {LAST[auth]: ""}
+        failed = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    result = Result(ran.returncode, ran.stdout, ran.stderr)
+    assert result == (0, f"preflight.py: qa: signed in to {host} as builder\n", "")
+    only_line(Result(failed.returncode, failed.stdout, failed.stderr))
+
+
+LAST = {
+    "pat": "DATABRICKS_TOKEN",
+    "oauth-m2m": "DATABRICKS_CLIENT_SECRET",
+    "aws-iam": "DATABRICKS_CLIENT_ID",
+}
+FIX = {
+    "pat": "make secrets ENV=qa",
+    "oauth-m2m": "make secrets ENV=qa",
+    "aws-iam": "set QaClientId in cicd/stack.yml, then: make stack",
+}
 
 
 @pytest.mark.parametrize("auth", VARIANTS)
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         ("", "has no value"),
         ("not-set", "is still the stack's placeholder"),
         (f"{CANARY}\nsecond", "holds more than one word"),
     ],
 )
-def test_a_value_that_cannot_be_right(rendering, tmp_path: Path, auth, value, said) -> None:
-    env = VARIANTS[auth] | {LAST[auth]: value}
+def test_a_value_that_cannot_be_right(preflight, auth: str, value: str, message: str) -> None:
     with serve(workspace) as (host, seen):
-        line = one_line(preflight(rendering(f"{auth}-serverless"), tmp_path, host, env))
-    assert f"{LAST[auth]} {said}" in line
-    assert line.endswith(MEND[auth])
+        line = only_line(preflight(host, auth, **{LAST[auth]: value}))
+    assert f"{LAST[auth]} {message}" in line
+    assert line.endswith(FIX[auth])
     assert seen == []
 
 
 @pytest.mark.parametrize("auth", VARIANTS)
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_credential(rendering, tmp_path: Path, auth: str, status: int) -> None:
+def test_a_refused_credential(preflight, auth: str, status: int) -> None:
     with serve(lambda _: Answer(status, CANARY.encode())) as (host, _):
-        line = one_line(preflight(rendering(f"{auth}-serverless"), tmp_path, host, VARIANTS[auth]))
+        line = only_line(preflight(host, auth))
     assert f"{host} refuses the credential (HTTP {status})" in line
 
 
 @pytest.mark.parametrize("auth", VARIANTS)
-def test_an_address_that_is_not_on_the_access_list(rendering, tmp_path: Path, auth: str) -> None:
+def test_an_address_that_is_not_on_the_access_list(preflight, auth: str) -> None:
     body = b"Source IP address: 198.51.100.7 is blocked by Databricks IP ACL for workspace: 1"
     with serve(lambda _: Answer(403, json.dumps({"message": body.decode()}).encode())) as (host, _):
-        line = one_line(preflight(rendering(f"{auth}-serverless"), tmp_path, host, VARIANTS[auth]))
+        line = only_line(preflight(host, auth))
     assert f"{host} refuses this build's address (HTTP 403)" in line
     assert "IP access list" in line
 
 
 @pytest.mark.parametrize("auth", VARIANTS)
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         (Answer(200, b"<html>sign in</html>"), "does not answer as a Databricks workspace"),
         (Answer(200, b"[]"), "does not answer as a Databricks workspace"),
@@ -144,49 +191,75 @@ def test_an_address_that_is_not_on_the_access_list(rendering, tmp_path: Path, au
     ],
     ids=["page", "list", "busy", "redirect"],
 )
-def test_something_else_answers(rendering, tmp_path: Path, auth, answer, said) -> None:
+def test_something_else_answers(preflight, auth: str, answer: Answer, message: str) -> None:
     with serve(lambda _: answer) as (host, seen):
-        line = one_line(preflight(rendering(f"{auth}-serverless"), tmp_path, host, VARIANTS[auth]))
-    assert f"{host} {said}" in line
+        line = only_line(preflight(host, auth))
+    assert f"{host} {message}" in line
     assert len(seen) == 1
 
 
-@pytest.mark.parametrize("host", ["http://127.0.0.1:1", "https://nowhere.invalid"])
-def test_an_unreachable_host(default: Path, tmp_path: Path, host: str) -> None:
-    line = one_line(preflight(default, tmp_path, host, VARIANTS["pat"]))
-    assert f"{host} cannot be reached" in line
-
-
-def test_a_host_that_never_answers_costs_15_seconds(default: Path, tmp_path: Path) -> None:
-    started = time.monotonic()
-    with serve(lambda _: time.sleep(20) or Answer()) as (host, _):
-        result = preflight(default, tmp_path, host, VARIANTS["pat"])
-        took = time.monotonic() - started
-    assert f"{host} does not answer within 15 seconds" in one_line(result)
-    assert 14 < took < 17
-
-
-def test_databricks_yml_names_another_workspace(default: Path, tmp_path: Path) -> None:
+def test_an_account_that_mints_no_identity_token(preflight, tmp_path: Path) -> None:
+    (tmp_path / "bin/aws").write_text("#!/bin/sh\necho 'AccessDenied' >&2\nexit 254\n")
     with serve(workspace) as (host, seen):
-        other = "https://other.cloud.databricks.com"
-        result = preflight(default, tmp_path, host, VARIANTS["pat"], bundle_host=other)
-    assert f"databricks.yml says {other}, the stack says {host}; make " in one_line(result)
+        result = preflight(host, "aws-iam")
+    assert result.code == 1
+    refused, advice, line = result.stderr.splitlines()
+    assert refused == "AccessDenied"
+    assert advice.startswith("mint_token.sh: AWS gave no identity token.")
+    assert line == "preflight.py: qa: the build has no AWS identity token; the line above says why"
     assert seen == []
 
 
-def test_the_other_targets_host_does_not_count(default: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("host", ["http://127.0.0.1:1", "https://nowhere.invalid"])
+def test_an_unreachable_host(preflight, host: str) -> None:
+    assert f"{host} cannot be reached" in only_line(preflight(host))
+
+
+def test_a_host_that_never_answers_costs_15_seconds(preflight, monkeypatch) -> None:
+    assert load("workspace").SECONDS == load("preflight").SECONDS == 15
+    monkeypatch.setattr(load("preflight"), "SECONDS", 1)  # the test itself need not wait for 15
+    started = time.monotonic()
+    with serve(lambda _: time.sleep(3) or Answer()) as (host, _):
+        line = only_line(preflight(host))
+        took = time.monotonic() - started
+    assert f"{host} does not answer within 1 seconds" in line
+    assert 1 <= took < 2.5
+
+
+def test_databricks_yml_names_another_workspace(preflight) -> None:
+    with serve(workspace) as (host, seen):
+        line = only_line(preflight(host, bundle_host="https://other.cloud.databricks.com"))
+    other = "https://other.cloud.databricks.com"
+    assert f"databricks.yml says {other}, the stack says {host}; make " in line
+    assert seen == []
+
+
+def test_the_other_targets_host_does_not_count(preflight) -> None:
     """The stack's qa host stands in databricks.yml, but for prod."""
     prod = "https://prod-workspace.cloud.databricks.com"
-    line = one_line(
-        preflight(default, tmp_path, prod, VARIANTS["pat"], bundle_host="https://qa.example")
-    )
+    line = only_line(preflight(prod, bundle_host="https://qa.example"))
     assert f"databricks.yml says https://qa.example, the stack says {prod}" in line
 
 
-def test_the_client_never_meets_a_missing_target(default: Path, tmp_path: Path) -> None:
-    result = preflight(default, tmp_path, "https://x.example", VARIANTS["pat"], bundle_host='""')
-    assert "databricks.yml says None" in one_line(result)
+def test_the_client_never_meets_a_missing_target(preflight) -> None:
+    line = only_line(preflight("https://x.example", bundle_host='""'))
+    assert "databricks.yml says None" in line
+
+
+def test_the_stack_names_no_workspace(preflight) -> None:
+    line = only_line(preflight("", bundle_host=HOST))
+    assert "DATABRICKS_HOST is not set; the stack sets it for its builds: make stack" in line
 
 
 def test_json_is_what_the_double_speaks() -> None:
-    assert json.loads(workspace(Request("GET", "/api/2.0/preview/scim/v2/Me", {}, b"")).body) == {}
+    assert json.loads(workspace(Request("GET", ME, {}, b"")).body) == {}
+
+
+def test_the_three_ways_to_sign_in_offer_the_same() -> None:
+    """The preflight imports whichever of them the repository has."""
+    for name in SIGN_IN.values():
+        module = load(name)
+        assert set(module.VARIABLES) <= {*VARIANTS["pat"], *VARIANTS["oauth-m2m"]}
+        assert module.how_to_set("qa") and module.how_to_replace("qa")
+        assert callable(module.access_token)
+    assert sorted(path.stem for path in STEPS.glob("sign_in*.py")) == sorted(SIGN_IN.values())

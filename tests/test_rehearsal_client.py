@@ -27,23 +27,16 @@ from rehearsal import play
 from rehearsal.databricks import client as databricks
 from rehearsal.databricks import workspace
 from rehearsal.databricks.client import run_command
+from rehearsal.databricks.compute import Outcome
 from rehearsal.databricks.workspace import Identity
 from rehearsal.machine import warm
 from test_bundle import find_client
 
 DATA = json.loads((Path(__file__).parent / "data/client-recordings.json").read_text())
-RECORDED = {one["name"]: one for one in DATA["recordings"]}
+RECORDED = {recording["name"]: recording for recording in DATA["recordings"]}
 HOST = "https://workspace.example"
 USER = "tester@databricks.com"
 TOKEN = "dapi-canary-0123456789abcdef"
-
-
-class Outcome(NamedTuple):
-    """As rehearsal.databricks.spark.Compute returns it."""
-
-    ok: bool
-    output: str
-    error: str
 
 
 class Compute:
@@ -75,14 +68,12 @@ class Compute:
         self.calls.append(("wheel", package, parameters, libraries))
 
         def program():
-            wheel = str(self.files / libraries[0][1:])
-            names = zipfile.ZipFile(wheel).namelist()
-            points = next(n for n in names if n.endswith("entry_points.txt"))
-            line = re.search(
-                rf"{entry_point} = (\S+):(\S+)", zipfile.ZipFile(wheel).read(points).decode()
-            )
+            with zipfile.ZipFile(self.files / libraries[0][1:]) as wheel:
+                points = next(n for n in wheel.namelist() if n.endswith("entry_points.txt"))
+                line = re.search(rf"{entry_point} = (\S+):(\S+)", wheel.read(points).decode())
+                source = wheel.read(line[1].replace(".", "/") + ".py")
             namespace: dict = {}
-            exec(zipfile.ZipFile(wheel).read(line[1].replace(".", "/") + ".py"), namespace)
+            exec(source, namespace)
             namespace[line[2]]()
 
         return self.run(program)
@@ -107,9 +98,14 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("DATABRICKS_TOKEN", TOKEN)
     monkeypatch.setattr(run_command, "Compute", Compute)
     Compute.calls = []
-    found = tmp_path / "databricks"
-    workspace.declare(found, {HOST: [Identity(USER, token=TOKEN)]})
-    return found
+    home = tmp_path / "databricks"
+    workspace.declare(home, {HOST: [Identity(USER, token=TOKEN)]})
+    return home
+
+
+def set_faults(home: Path, *faults: dict) -> None:
+    """Sets what fails from now on, and nothing else."""
+    (home / "faults.json").write_text(json.dumps(faults))
 
 
 @pytest.fixture
@@ -219,16 +215,18 @@ def without_server_fields(value):
     return value
 
 
-def same(name: str, ran: Ran) -> None:
-    """Asserts that a command answered as recorded."""
-    recorded = RECORDED[name]
-    assert ran.exit_code == recorded["exit_code"], ran.stderr
-    assert normalized(ran.stderr) == normalized(recorded["stderr"])
-    if recorded["stdout"].startswith(("{", "[\n")):
-        answers = [json.loads(normalized(out)) for out in (ran.stdout, recorded["stdout"])]
-        assert without_server_fields(answers[0]) == without_server_fields(answers[1])
-    else:
-        assert normalized(ran.stdout) == normalized(recorded["stdout"])
+def answer(exit_code: int, stdout: str, stderr: str) -> tuple:
+    """An answer as it is compared: normalized, and parsed where it is JSON."""
+    output = normalized(stdout)
+    if stdout.startswith(("{", "[\n")):
+        output = without_server_fields(json.loads(output))
+    return exit_code, normalized(stderr), output
+
+
+def recorded_answer(name: str) -> tuple:
+    """What the real client answered."""
+    recording = RECORDED[name]
+    return answer(recording["exit_code"], recording["stdout"], recording["stderr"])
 
 
 def change(name: str, tree: Path) -> None:
@@ -249,23 +247,27 @@ def keep_plan(name: str, tree: Path, ran: Ran) -> None:
         (tree / "plan.json").write_text(ran.stdout)
 
 
+def sign_in_faults(name: str) -> list[dict]:
+    """How the workspace refused the sign-in of a recording."""
+    status = re.search(r"-(401|403)$", name)
+    fault = {"host": HOST, "on": "sign-in", "message": "Invalid access token."}
+    return [fault | {"status": int(status[1])}] if status else []
+
+
 def test_it_answers_as_the_real_client_did(recorded_bundle, home, client, monkeypatch):
     for name, recorded in RECORDED.items():
         change(name, recorded_bundle)
         if name == "build":
             pack_wheel(recorded_bundle)
-        faults = []
-        if status := re.search(r"-(401|403)$", name):
-            message = {"message": "Invalid access token."}
-            faults = [{"host": HOST, "on": "sign-in", "status": int(status[1])} | message]
-        (home / "faults.json").write_text(json.dumps(faults))
         if name in DEVIATIONS:
             continue
+        set_faults(home, *sign_in_faults(name))
         with monkeypatch.context() as patch:
             for variable, value in ENVIRONMENT.get(name, {}).items():
                 patch.setenv(variable, value)
             ran = client(*recorded["command"].split()[1:])
-        same(name, ran)
+
+        assert answer(*ran) == recorded_answer(name), name
         keep_plan(name, recorded_bundle, ran)
 
 
@@ -273,10 +275,17 @@ def test_it_answers_as_the_real_client_did(recorded_bundle, home, client, monkey
 NOT_AT_WILL = "me-401 validate-401 me-403 validate-403 me-closed-port host-mismatch".split()
 
 
+def run_real(command: list[str], env: dict[str, str], url: str) -> Ran:
+    """Runs the real client; in its output, HOST stands for the URL of its workspace."""
+    ran = subprocess.run(command, env=env, capture_output=True, text=True)
+    outputs = (output.replace(url, HOST) for output in (ran.stdout, ran.stderr))
+    return Ran(ran.returncode, *(re.sub(r"[?&][ow]=\d+", "", output) for output in outputs))
+
+
 def test_the_real_client_still_answers_so(recorded_bundle, tmp_path):
     """Where it and its own test workspace (databricks/cli, libs/testserver) are here."""
-    real, url = find_client(), os.environ.get("DATABRICKS_TEST_WORKSPACE")
-    if not (real and url):
+    url = os.environ.get("DATABRICKS_TEST_WORKSPACE")
+    if not (url and (real := find_client())):
         pytest.skip("needs the real client on PATH, and DATABRICKS_TEST_WORKSPACE, its URL")
     edit(recorded_bundle / "databricks.yml", HOST, url)
     path = f"{Path(real).parent}{os.pathsep}{os.environ['PATH']}"
@@ -284,20 +293,17 @@ def test_the_real_client_still_answers_so(recorded_bundle, tmp_path):
     env |= {"PATH": path, "HOME": str(tmp_path)}  # a home without a .databrickscfg
     env |= {"DATABRICKS_TOKEN": "made-up", "DATABRICKS_HOST": url}
     with contextlib.ExitStack() as after:
-        command = [real, "bundle", "destroy", "-t", "qa", "--auto-approve"]
-        after.callback(subprocess.run, command, env=env, capture_output=True)
+        destroy = [real, "bundle", "destroy", "-t", "qa", "--auto-approve"]
+        after.callback(subprocess.run, destroy, env=env, capture_output=True)
         for name, recorded in RECORDED.items():
             change(name, recorded_bundle)
             if name in NOT_AT_WILL:
                 continue
-            command = recorded["command"].split()
-            given = {n: v for n, v in (env | ENVIRONMENT.get(name, {})).items() if v}
-            ran = subprocess.run(command, env=given, capture_output=True, text=True)
-            outputs = (
-                re.sub(r"[?&][ow]=\d+", "", o.replace(url, HOST)) for o in (ran.stdout, ran.stderr)
-            )
-            same(name, answer := Ran(ran.returncode, *outputs))
-            keep_plan(name, recorded_bundle, answer)
+            own = {n: value for n, value in (env | ENVIRONMENT.get(name, {})).items() if value}
+            ran = run_real(recorded["command"].split(), own, url)
+
+            assert answer(*ran) == recorded_answer(name), name
+            keep_plan(name, recorded_bundle, ran)
 
 
 def test_every_change_is_before_a_recording():
@@ -353,61 +359,83 @@ def test_development_is_ones_own_copy(default, rendering_of, client):
     assert bundle["workspace"]["root_path"].startswith(f"/Workspace/Users/{USER}/.bundle/")
 
 
-MY_JOB = "resources/my_data_project.job.yml"
+CONFIG, MY_JOB = "databricks.yml", "resources/my_data_project.job.yml"
+MY_PIPELINE = "resources/my_data_project_etl.pipeline.yml"
+
+
+class Break(NamedTuple):
+    """A change that breaks a bundle, and a part of what the client says of it."""
+
+    file: str
+    old: str
+    new: str
+    message: str
+
+
 BREAKS = {
-    "unknown field": (MY_JOB, "email_notifications:", "email_notification:", "email_notification"),
-    "unknown variable": (
-        MY_JOB,
-        "${var.source_table}",
-        "${var.sorce_table}",
-        "${var.source_table}",
+    "unknown field": Break(
+        MY_JOB, "email_notifications:", "email_notification:", message="email_notification"
     ),
-    "missing notebook": (MY_JOB, "sample_notebook.py", "simple_notebook.py", "simple_notebook"),
-    "wrong type": (
+    "unknown variable": Break(
+        MY_JOB, "${var.source_table}", "${var.sorce_table}", message="${var.source_table}"
+    ),
+    "missing notebook": Break(
+        MY_JOB, "sample_notebook.py", "simple_notebook.py", message="simple_notebook"
+    ),
+    "wrong type": Break(
         MY_JOB,
         "timezone_id: UTC",
         "timezone_id: [UTC]",
-        "expected string, found sequence",
+        message="expected string, found sequence",
     ),
-    "missing field": (MY_JOB, "entry_point: main", "", 'required field "entry_point" is not set'),
-    "unknown target": ("databricks.yml", "\n  qa:", "\n  quality:", "required variable catalog"),
-    "wrong client": ("databricks.yml", ">= 1.22.1, < 2.0.0", ">= 2.0.0", "2.0.0"),
-    "unknown section": ("databricks.yml", "\n    presets:", "\n    prests:", "at targets.qa\n"),
-    "unknown mode": ("databricks.yml", "mode: production", "mode: prod", "unsupported value"),
-    "no root path": ("databricks.yml", "      root_path:", "      # root_path:", "root_path"),
-    "variable of nobody": ("databricks.yml", "      catalog:", "      ctalog:", "ctalog"),
-    "broken yaml": ("databricks.yml", "variables:", "variables: [", "yaml: line"),
-    "unknown resource": (MY_JOB, "pipelines.my_data", "pipelines.your_data", "no such node"),
-    "development pipeline": (
-        "resources/my_data_project_etl.pipeline.yml",
+    "missing field": Break(
+        MY_JOB, "entry_point: main", "", message='required field "entry_point" is not set'
+    ),
+    "unknown target": Break(CONFIG, "\n  qa:", "\n  quality:", message="required variable catalog"),
+    "wrong client": Break(CONFIG, ">= 1.22.1, < 2.0.0", ">= 2.0.0", message="2.0.0"),
+    "unknown section": Break(CONFIG, "\n    presets:", "\n    prests:", message="at targets.qa\n"),
+    "unknown mode": Break(CONFIG, "mode: production", "mode: prod", message="unsupported value"),
+    "no root path": Break(CONFIG, "      root_path:", "      # root_path:", message="root_path"),
+    "variable of nobody": Break(CONFIG, "      catalog:", "      ctalog:", message="ctalog"),
+    "broken yaml": Break(CONFIG, "variables:", "variables: [", message="yaml: line"),
+    "development pipeline": Break(
+        MY_PIPELINE,
         "serverless: true",
         "development: true",
-        "cannot include a pipeline with 'development: true'",
+        message="cannot include a pipeline with 'development: true'",
     ),
 }
 
 
-@pytest.mark.parametrize("broken", BREAKS)
+@pytest.mark.parametrize("broken", BREAKS.values(), ids=BREAKS)
 def test_what_is_broken_is_refused_by_name(default, broken, rendering_of, client):
-    file, old, new, named = BREAKS[broken]
     tree = rendering_of(default)
     with_wheel(tree)
-    edit(tree / file, old, new)
+    edit(tree / broken.file, broken.old, broken.new)
 
-    command = "plan" if broken == "unknown resource" else "validate"
-    ran = client("bundle", command, "-t", "qa", *["--strict"][: command == "validate"])
+    ran = client("bundle", "validate", "-t", "qa", "--strict")
 
     assert ran.exit_code == 1
-    assert named in ran.stderr
+    assert broken.message in ran.stderr
+
+
+def test_a_reference_to_an_unknown_resource_is_refused_by_the_plan(default, rendering_of, client):
+    tree = rendering_of(default)
+    with_wheel(tree)
+    edit(tree / MY_JOB, "pipelines.my_data", "pipelines.your_data")
+
+    ran = client("bundle", "plan", "-t", "qa")
+
+    assert ran.exit_code == 1
+    assert "no such node" in ran.stderr
 
 
 def test_a_service_principal_and_run_as(default, rendering_of, client, home):
     tree = rendering_of(default)
     principal = "11111111-2222-3333-4444-555555555555"
-    (given,) = [
-        li for li in (tree / "databricks.yml").read_text().splitlines() if "identity:  #" in li
-    ]
-    edit(tree / "databricks.yml", given, f"      identity: {{service_principal_name: {principal}}}")
+    lines = (tree / CONFIG).read_text().splitlines()
+    (unset,) = [line for line in lines if "identity:  #" in line]
+    edit(tree / CONFIG, unset, f"      identity: {{service_principal_name: {principal}}}")
 
     bundle = json.loads(client("bundle", "validate", "-t", "prod", "-o", "json").stdout)
 
@@ -426,12 +454,10 @@ def test_only_what_a_workspace_needs_is_uploaded(default, rendering_of, client, 
     assert client("bundle", "deploy", "-t", "qa").exit_code == 0
 
     (files,) = home.glob("*/files/Workspace/Users/*/.bundle/*/qa/files")
-    uploaded = {str(f.relative_to(files)) for f in files.rglob("*") if f.is_file()}
-    there = {f for f in tree.rglob("*.py") if f.relative_to(tree).parts[:2] != ("tests", "unit")}
-    wanted = {
-        str(f.relative_to(tree)) for f in there if f.relative_to(tree).parts[0] in ("src", "tests")
-    }
-    assert uploaded == wanted
+    uploaded = {str(file.relative_to(files)) for file in files.rglob("*") if file.is_file()}
+    sources = {str(file.relative_to(tree)) for file in tree.rglob("*.py")}
+    needed = {name for name in sources if name.startswith(("src/", "tests/"))}
+    assert uploaded == {name for name in needed if not name.startswith("tests/unit/")}
 
 
 # ---- Deploying and running -----------------------------------------------------------------------
@@ -457,10 +483,10 @@ def test_the_default_rendering_deploys_and_runs(default, rendering_of, client, h
 
     kinds = [call[0] for call in Compute.calls]
     assert kinds == ["notebook", "pipeline", "wheel"] * 2
-    (_, package, arguments, libraries), name = Compute.calls[-1], "[qa] my_data_project_etl"
+    assert Compute.calls[1] == ("pipeline", "[qa] my_data_project_etl")
+    _, package, arguments, libraries = Compute.calls[-1]
     assert package == "my_data_project" and "--catalog=prod" in arguments
     assert libraries[0].endswith(f"/prod/artifacts/.internal/{wheel.name}")
-    assert Compute.calls[1] == ("pipeline", name)
     calls = [json.loads(line) for line in (home / "calls.jsonl").read_text().splitlines()]
     deployed = {(c["host"], c["what"]) for c in calls if c["command"] == "bundle deploy"}
     assert ("prod-workspace.cloud.databricks.com", "create jobs.my_data_project_job") in deployed
@@ -468,24 +494,16 @@ def test_the_default_rendering_deploys_and_runs(default, rendering_of, client, h
 
 def test_job_parameters_reach_notebooks_and_win(recorded_bundle, client):
     pack_wheel(recorded_bundle)
-    edit(
-        recorded_bundle / JOB,
-        "notebook_path: ../notebooks/sample.py",
-        "notebook_path: ../notebooks/sample.py,"
-        " base_parameters: {own: 'is {{job.parameters.day}}', day: monday, odd: '1'}",
-    )
-    edit(
-        recorded_bundle / JOB,
-        "      tasks:",
-        "      parameters: [{name: day, default: sunday}]\n      tasks:",
-    )
+    notebook = "notebook_path: ../notebooks/sample.py"
+    own = "base_parameters: {own: 'is {{job.parameters.day}}', day: monday, odd: '1'}"
+    edit(recorded_bundle / JOB, notebook, f"{notebook}, {own}")
+    default = "      parameters: [{name: day, default: sunday}]\n"
+    edit(recorded_bundle / JOB, "      tasks:", f"{default}      tasks:")
     assert client("bundle", "deploy", "-t", "qa").exit_code == 0
 
-    assert client("bundle", "run", "demo_job", "-t", "qa").exit_code == 0
-    assert (
-        client("bundle", "run", "--params", "day=friday,odd=a=b", "demo_job", "-t", "qa").exit_code
-        == 0
-    )
+    run = "bundle", "run", "demo_job", "-t", "qa"
+    assert client(*run).exit_code == 0
+    assert client(*run, "--params", "day=friday,odd=a=b").exit_code == 0
 
     first, second = (call for call in Compute.calls if call[0] == "notebook")
     assert first[2] == {"own": "is sunday", "day": "sunday", "odd": "1"}
@@ -513,29 +531,27 @@ def test_a_job_whose_wheel_is_gone_fails(recorded_bundle, client, home):
     ran = client("bundle", "run", "-t", "qa", "demo_job")
 
     assert ran.exit_code == 1
-    assert (
-        f"Library installation failed: {'/' + str(wheel).partition('/files/')[2]} not found"
-        in ran.stderr
-    )
+    path = "/" + str(wheel).partition("/files/")[2]
+    assert f"Library installation failed: {path} not found" in ran.stderr
     assert [call[0] for call in Compute.calls] == ["notebook"]
 
 
 def test_a_deployment_that_fails_half_way_is_finished_by_the_next(recorded_bundle, client, home):
     pack_wheel(recorded_bundle)
     fault = {"host": HOST, "on": "deploy", "after": 2, "message": "INJECTED (500 UNKNOWN)"}
-    (home / "faults.json").write_text(json.dumps([fault]))
+    set_faults(home, fault)
 
     ran = client("bundle", "deploy", "-t", "qa")
 
     assert ran.exit_code == 1
-    assert (
-        "Error: cannot create resources.pipelines.demo_etl: INJECTED (500 UNKNOWN)\n" in ran.stderr
-    )
+    error = "Error: cannot create resources.pipelines.demo_etl: INJECTED (500 UNKNOWN)\n"
+    assert error in ran.stderr
     assert "Created" not in ran.stderr and "Files: 11 uploaded" in ran.stderr
     state = state_of(home, "qa")
     assert state["serial"] == 1
     assert state["state"].keys() == {"resources.jobs.demo_job", "resources.jobs.nutter"}
-    (home / "faults.json").unlink()
+
+    set_faults(home)
     rest = client("bundle", "plan", "-t", "qa").stdout
     assert rest.startswith("create pipelines.demo_etl\n\nPlan: 1 to add, 0 to change")
     assert client("bundle", "deploy", "-t", "qa").exit_code == 0
@@ -544,14 +560,14 @@ def test_a_deployment_that_fails_half_way_is_finished_by_the_next(recorded_bundl
 
 def test_what_depends_on_a_failed_resource_is_not_deployed(default, rendering_of, client, home):
     with_wheel(rendering_of(default))
-    fault = {"host": os.environ["DATABRICKS_HOST"], "on": "deploy", "message": "INJECTED"}
-    (home / "faults.json").write_text(json.dumps([fault]))
+    set_faults(home, {"host": os.environ["DATABRICKS_HOST"], "on": "deploy", "message": "INJECTED"})
 
     ran = client("bundle", "deploy", "-t", "qa")
 
-    assert "cannot create resources.pipelines.my_data_project_etl: INJECTED" in ran.stderr
-    waits = "resources.jobs.my_data_project_job: dependency failed: resources.pipelines."
-    assert f"cannot create {waits}my_data_project_etl" in ran.stderr
+    job, pipeline = "jobs.my_data_project_job", "pipelines.my_data_project_etl"
+    assert f"cannot create resources.{pipeline}: INJECTED" in ran.stderr
+    dependency = f"dependency failed: resources.{pipeline}"
+    assert f"cannot create resources.{job}: {dependency}" in ran.stderr
     assert not list(home.glob("*/resources.json"))
 
 
@@ -591,9 +607,8 @@ def test_a_plan_of_another_client_or_state(recorded_bundle, client):
     assert alien.exit_code == 1 and 'plan lineage "other" does not match' in alien.stderr
     assert array.exit_code == 1 and "parsing plan JSON" in array.stderr
     assert old.exit_code == 0
-    assert (
-        "Warn: Plan was created with CLI version 1.21.0 but current version is 1.22.1" in old.stderr
-    )
+    versions = "CLI version 1.21.0 but current version is 1.22.1"
+    assert f"Warn: Plan was created with {versions}" in old.stderr
 
 
 def test_a_recreated_schema_needs_approval(recorded_bundle, client, home):
@@ -626,41 +641,44 @@ def test_the_branch_is_checked_where_there_is_git(default, rendering_of, client)
     assert client("bundle", "deploy", "-t", "prod").exit_code == 0
 
 
-@pytest.mark.parametrize("kept", [True, False])
-def test_earlier_wheels_go_unless_they_are_kept(recorded_bundle, client, home, kept):
+FIRST, SECOND = "demo-0.0.1-py3-none-any.whl", "demo-0.0.2-py3-none-any.whl"
+
+
+@pytest.mark.parametrize(
+    ("skip_cleanup", "wheels"), [("true", {FIRST, SECOND}), ("false", {SECOND})]
+)
+def test_earlier_wheels_go_unless_they_are_kept(
+    recorded_bundle, client, home, skip_cleanup, wheels
+):
     pack_wheel(recorded_bundle)
-    config = recorded_bundle / "databricks.yml"
-    config.write_text(f"experimental: {{skip_artifact_cleanup: {kept}}}\n{config.read_text()}")
+    config = recorded_bundle / CONFIG
+    experimental = f"experimental: {{skip_artifact_cleanup: {skip_cleanup}}}\n"
+    config.write_text(f"{experimental}{config.read_text()}")
     assert client("bundle", "deploy", "-t", "qa").exit_code == 0
-    first, second = "demo-0.0.1-py3-none-any.whl", "demo-0.0.2-py3-none-any.whl"
-    (recorded_bundle / "dist" / first).rename(recorded_bundle / "dist" / second)
+    (recorded_bundle / "dist" / FIRST).rename(recorded_bundle / "dist" / SECOND)
 
     assert client("bundle", "deploy", "-t", "qa").exit_code == 0
 
-    wheels = {wheel.name for wheel in home.glob("*/files/**/.internal/*")}
-    assert wheels == ({first, second} if kept else {second})
+    assert {wheel.name for wheel in home.glob("*/files/**/.internal/*")} == wheels
 
 
 def test_permissions_are_resources_of_their_own(recorded_bundle, client):
     pack_wheel(recorded_bundle)
-    old = "      name: demo_job\n"
-    edit(
-        recorded_bundle / JOB,
-        old,
-        f"{old}      permissions: [{{group_name: a, level: CAN_VIEW}}]\n",
-    )
+    name = "      name: demo_job\n"
+    permissions = "      permissions: [{group_name: a, level: CAN_VIEW}]\n"
+    edit(recorded_bundle / JOB, name, f"{name}{permissions}")
     assert "Created jobs.demo_job.permissions" in client("bundle", "deploy", "-t", "qa").stderr
     edit(recorded_bundle / JOB, "CAN_VIEW", "CAN_MANAGE")
 
     plan = json.loads(client("bundle", "plan", "-t", "qa", "-o", "json").stdout)["plan"]
 
-    told = plan["resources.jobs.demo_job.permissions"]["changes"]["[group_name='a'].level"]
-    assert told["action"] == "update"
-    assert [told[name] for name in ("old", "new", "remote")] == [
-        "CAN_VIEW",
-        "CAN_MANAGE",
-        "CAN_VIEW",
-    ]
+    change = plan["resources.jobs.demo_job.permissions"]["changes"]["[group_name='a'].level"]
+    assert change == {
+        "action": "update",
+        "old": "CAN_VIEW",
+        "new": "CAN_MANAGE",
+        "remote": "CAN_VIEW",
+    }
 
 
 # ---- Signing in ----------------------------------------------------------------------------------
@@ -681,101 +699,105 @@ def jwt(subject: str = ROLE, audience: object = "databricks", seconds: int = 300
     return ".".join([*(part.rstrip("=") for part in parts), "signature"])
 
 
-def file_oidc(tmp_path: Path, token: str, client_id: str = "federated") -> dict:
-    """The variables of file-oidc."""
-    (tmp_path / "jwt").write_text(token)
-    return {
-        "DATABRICKS_AUTH_TYPE": "file-oidc",
-        "DATABRICKS_CLIENT_ID": client_id,
-        "DATABRICKS_OIDC_TOKEN_FILEPATH": str(tmp_path / "jwt"),
-    }
-
-
-def m2m(secret: str) -> dict:
-    return {"DATABRICKS_CLIENT_ID": "m2m", "DATABRICKS_CLIENT_SECRET": secret}
-
-
-AS_PAT, AS_M2M = {"DATABRICKS_AUTH_TYPE": "pat"}, {"DATABRICKS_AUTH_TYPE": "oauth-m2m"}
+PAT, WRONG_PAT = {"DATABRICKS_TOKEN": TOKEN}, {"DATABRICKS_TOKEN": "dapi-wrong"}
+M2M = {"DATABRICKS_CLIENT_ID": "m2m", "DATABRICKS_CLIENT_SECRET": "canary-secret"}
+WRONG_M2M = M2M | {"DATABRICKS_CLIENT_SECRET": "wrong-secret"}
+FEDERATED = {"DATABRICKS_AUTH_TYPE": "file-oidc", "DATABRICKS_CLIENT_ID": "federated"}
+NO_FILE = {"DATABRICKS_OIDC_TOKEN_FILEPATH": "/nowhere"}
+ASK_PAT, ASK_M2M = {"DATABRICKS_AUTH_TYPE": "pat"}, {"DATABRICKS_AUTH_TYPE": "oauth-m2m"}
+TOKEN_HASH = {"DATABRICKS_TOKEN": hashlib.sha256(TOKEN.encode()).hexdigest()}
+# The environment, what file-oidc's file holds (None: there is no such variable), and the user.
 SIGNED_IN = {
-    "pat": (lambda _: {"DATABRICKS_TOKEN": TOKEN}, "pat@example.com"),
-    "m2m": (lambda _: m2m("canary-secret"), "m2m"),
-    "file-oidc": (lambda path: file_oidc(path, jwt()), "federated"),
-    "pat, asked for": (lambda _: AS_PAT | {"DATABRICKS_TOKEN": TOKEN}, "pat@example.com"),
-    "m2m, asked for": (lambda _: AS_M2M | m2m("canary-secret"), "m2m"),
-    "one of two, asked for": (
-        lambda _: AS_M2M | m2m("canary-secret") | {"DATABRICKS_TOKEN": TOKEN},
-        "m2m",
-    ),
-    "file-oidc, audiences": (
-        lambda path: file_oidc(path, jwt(audience=["databricks"])),
-        "federated",
-    ),
+    "pat": (PAT, None, "pat@example.com"),
+    "m2m": (M2M, None, "m2m"),
+    "file-oidc": (FEDERATED, {}, "federated"),
+    "pat, asked for": (ASK_PAT | PAT, None, "pat@example.com"),
+    "m2m, asked for": (ASK_M2M | M2M, None, "m2m"),
+    "one of two, asked for": (ASK_M2M | M2M | PAT, None, "m2m"),
+    "file-oidc, audiences": (FEDERATED, {"audience": ["databricks"]}, "federated"),
 }
+# The same with a part of what the client says.
 REFUSED = {
-    "nothing": (lambda _: {}, "cannot configure default credentials"),
-    "wrong token": (lambda _: {"DATABRICKS_TOKEN": "dapi-wrong"}, "Invalid access token."),
-    "wrong secret": (lambda _: m2m("wrong-secret"), "cannot configure default credentials"),
-    "no token": (lambda _: AS_PAT, "pat auth: token is required"),
-    "no secret": (lambda _: AS_M2M | {"DATABRICKS_TOKEN": TOKEN}, "oauth-m2m auth: not configured"),
+    "nothing": ({}, None, "cannot configure default credentials"),
+    "wrong token": (WRONG_PAT, None, "Invalid access token."),
+    "wrong secret": (WRONG_M2M, None, "cannot configure default credentials"),
+    "no token": (ASK_PAT, None, "pat auth: token is required"),
+    "no secret": (ASK_M2M | PAT, None, "oauth-m2m auth: not configured"),
     "wrong token, asked for": (
-        lambda _: AS_PAT | {"DATABRICKS_TOKEN": "dapi-wrong"},
+        ASK_PAT | WRONG_PAT,
+        None,
         "Error: Invalid access token.\n\nHost:      https://workspace.example\nAuth type: Personal",
     ),
     "wrong secret, asked for": (
-        lambda _: AS_M2M | m2m("wrong"),
+        ASK_M2M | WRONG_M2M,
+        None,
         'error getting token: Post "https://workspace.example/oidc/v1/token": {"error": "in',
     ),
-    "another way": (lambda _: {"DATABRICKS_AUTH_TYPE": "azure-cli"}, "does not know"),
-    "the hash for the secret": (
-        lambda _: {"DATABRICKS_TOKEN": hashlib.sha256(TOKEN.encode()).hexdigest()},
-        "Invalid access token.",
-    ),
+    "another way": ({"DATABRICKS_AUTH_TYPE": "azure-cli"}, None, "does not know"),
+    "the hash for the secret": (TOKEN_HASH, None, "Invalid access token."),
     "two ways": (
-        lambda _: m2m("canary-secret") | {"DATABRICKS_TOKEN": TOKEN},
+        M2M | PAT,
+        None,
         "more than one authorization method configured: oauth and pat",
     ),
-    "other role": (lambda path: file_oidc(path, jwt(ROLE + "-prod")), "file-oidc auth: Post"),
-    "other audience": (lambda path: file_oidc(path, jwt(audience="aws")), "file-oidc auth: Post"),
-    "expired": (lambda path: file_oidc(path, jwt(seconds=-1)), "file-oidc auth: Post"),
-    "no jwt": (lambda path: file_oidc(path, "nonsense"), "file-oidc auth: Post"),
-    "other client": (lambda path: file_oidc(path, jwt(), "m2m"), "file-oidc auth: Post"),
-    "empty file": (lambda path: file_oidc(path, ""), "is empty"),
-    "no file": (
-        lambda path: file_oidc(path, "") | {"DATABRICKS_OIDC_TOKEN_FILEPATH": "/nowhere"},
-        'file "/nowhere" does not exist',
-    ),
+    "other role": (FEDERATED, {"subject": ROLE + "-prod"}, "file-oidc auth: Post"),
+    "other audience": (FEDERATED, {"audience": "aws"}, "file-oidc auth: Post"),
+    "expired": (FEDERATED, {"seconds": -1}, "file-oidc auth: Post"),
+    "no jwt": (FEDERATED, "nonsense", "file-oidc auth: Post"),
+    "other client": (FEDERATED | {"DATABRICKS_CLIENT_ID": "m2m"}, {}, "file-oidc auth: Post"),
+    "empty file": (FEDERATED, "", "is empty"),
+    "no file": (FEDERATED | NO_FILE, None, 'file "/nowhere" does not exist'),
 }
+
+
+def jwt_file(folder: Path, content: dict | str) -> dict[str, str]:
+    """The variable of a file that holds a JWT with these properties, or this text."""
+    text = jwt(**content) if isinstance(content, dict) else content
+    (folder / "jwt").write_text(text)
+    return {"DATABRICKS_OIDC_TOKEN_FILEPATH": str(folder / "jwt")}
 
 
 @pytest.fixture
 def sign_in_with(home, client, monkeypatch, tmp_path):
-    """Runs `current-user me` with the variables that a function of a path returns."""
+    """Runs `current-user me` with variables, and with a file for file-oidc."""
     workspace.declare(home, {HOST: ONE_EACH})
     monkeypatch.delenv("DATABRICKS_TOKEN")
 
-    def run(variables) -> Ran:
-        for name, value in variables(tmp_path).items():
+    def run(variables: dict[str, str], content: dict | str | None) -> Ran:
+        file = {} if content is None else jwt_file(tmp_path, content)
+        for name, value in (variables | file).items():
             monkeypatch.setenv(name, value)
         return client("current-user", "me")
 
     return run
 
 
-@pytest.mark.parametrize("way", SIGNED_IN)
-def test_each_way_to_sign_in(way, sign_in_with):
-    variables, user = SIGNED_IN[way]
+@pytest.mark.parametrize(("variables", "file", "user"), SIGNED_IN.values(), ids=SIGNED_IN)
+def test_each_way_to_sign_in(variables, file, user, sign_in_with):
+    ran = sign_in_with(variables, file)
 
-    assert json.loads(sign_in_with(variables).stdout)["userName"] == user
+    assert json.loads(ran.stdout)["userName"] == user
 
 
-@pytest.mark.parametrize("way", REFUSED)
-def test_what_does_not_sign_in(way, sign_in_with):
-    variables, message = REFUSED[way]
-
-    ran = sign_in_with(variables)
+@pytest.mark.parametrize(("variables", "file", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_does_not_sign_in(variables, file, message, sign_in_with):
+    ran = sign_in_with(variables, file)
 
     assert (ran.exit_code, ran.stdout) == (1, "")
     assert message in ran.stderr
+
+
+ME, OIDC = "/api/2.0/preview/scim/v2/Me", "/oidc/v1/token"
+EXCHANGE = {
+    "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+    "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+    "client_id": "federated",
+}
+
+
+def basic(client_id: str, secret: str) -> str:
+    """The header of OAuth's client credentials."""
+    return "Basic " + base64.b64encode(f"{client_id}:{secret}".encode()).decode()
 
 
 def ask(
@@ -786,42 +808,57 @@ def ask(
     return workspace.respond(home, HOST, method, path, headers, urlencode(form).encode())
 
 
-def test_the_preflight_signs_in_over_http_too(home):
+def test_a_token_signs_in_over_http_too(home):
     workspace.declare(home, {f"{HOST}/": ONE_EACH})
-    me, oidc = "/api/2.0/preview/scim/v2/Me", "/oidc/v1/token"
-    basic = "Basic " + base64.b64encode(b"m2m:canary-secret").decode()
-    wrong = "Basic " + base64.b64encode(b"m2m:wrong").decode()
-    exchange = {
-        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
-        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
-        "client_id": "federated",
-    }
 
-    assert ask(home, "GET", me, f"Bearer {TOKEN}")[1]["userName"] == "pat@example.com"
-    assert ask(home, "GET", me, "Bearer wrong")[0] == 401
-    assert ask(home, "GET", me)[0] == 401
+    assert ask(home, "GET", ME, f"Bearer {TOKEN}")[1]["userName"] == "pat@example.com"
+    assert ask(home, "GET", ME, "Bearer wrong")[0] == 401
+    assert ask(home, "GET", ME)[0] == 401
     assert ask(home, "GET", "/api/2.1/jobs/list", f"Bearer {TOKEN}")[0] == 404
-    for user, authorization, form in (
-        ("m2m", basic, {"grant_type": "client_credentials", "scope": "all-apis"}),
-        ("federated", "", exchange | {"subject_token": jwt()}),
-    ):
-        status, token = ask(home, "POST", oidc, authorization, **form)
-        assert (status, token["token_type"]) == (200, "Bearer")
-        signed_in = ask(home, "GET", me, f"Bearer {token['access_token']}")
-        assert signed_in == (200, {"id": signed_in[1]["id"], "userName": user})
-    assert ask(home, "POST", oidc, wrong, grant_type="client_credentials")[0] == 401
-    bad = exchange | {"subject_token": jwt("arn:aws:iam::123456789012:role/other")}
-    assert ask(home, "POST", oidc, "", **bad)[0] == 401
     with pytest.raises(workspace.Unreachable):
-        workspace.respond(home, "https://another.example", "GET", me, {}, b"")
+        workspace.respond(home, "https://another.example", "GET", ME, {}, b"")
+
+
+@pytest.mark.parametrize(
+    ("user", "authorization", "form"),
+    [
+        (
+            "m2m",
+            basic("m2m", "canary-secret"),
+            {"grant_type": "client_credentials", "scope": "all-apis"},
+        ),
+        ("federated", "", EXCHANGE | {"subject_token": jwt(seconds=3600)}),
+    ],
+    ids=["m2m", "federated"],
+)
+def test_an_issued_token_signs_in_over_http(home, user, authorization, form):
+    workspace.declare(home, {f"{HOST}/": ONE_EACH})
+
+    status, token = ask(home, "POST", OIDC, authorization, **form)
+
+    assert (status, token["token_type"]) == (200, "Bearer")
+    signed_in = ask(home, "GET", ME, f"Bearer {token['access_token']}")
+    assert signed_in == (200, {"id": signed_in[1]["id"], "userName": user})
+
+
+def test_no_token_is_issued_for_wrong_credentials(home):
+    workspace.declare(home, {f"{HOST}/": ONE_EACH})
+    other = EXCHANGE | {"subject_token": jwt("arn:aws:iam::123456789012:role/other")}
+
+    wrong_secret = ask(home, "POST", OIDC, basic("m2m", "wrong"), grant_type="client_credentials")
+    wrong_subject = ask(home, "POST", OIDC, "", **other)
+
+    assert (wrong_secret[0], wrong_subject[0]) == (401, 401)
 
 
 def test_a_lost_network_and_a_refusal_can_be_planned(home, client):
     fault = {"host": HOST, "on": "sign-in", "message": "i/o timeout"}
-    (home / "faults.json").write_text(json.dumps([fault]))
+
+    set_faults(home, fault)
     assert "dial tcp: i/o timeout" in client("current-user", "me").stderr
-    (home / "faults.json").write_text(json.dumps([fault | {"status": 403}]))
-    assert ask(home, "GET", "/api/2.0/preview/scim/v2/Me", f"Bearer {TOKEN}")[0] == 403
+
+    set_faults(home, fault | {"status": 403})
+    assert ask(home, "GET", ME, f"Bearer {TOKEN}")[0] == 403
 
 
 def test_no_secret_is_stored_or_printed(recorded_bundle, home, client, tmp_path):
@@ -833,13 +870,8 @@ def test_no_secret_is_stored_or_printed(recorded_bundle, home, client, tmp_path)
         client("bundle", "summary", "-t", "qa", "-o", "json"),
         client("api", "get", TOKEN),
     ]
-    _, token = ask(
-        home,
-        "POST",
-        "/oidc/v1/token",
-        "Basic " + base64.b64encode(b"m2m:canary-secret").decode(),
-        grant_type="client_credentials",
-    )
+    credentials = basic("m2m", "canary-secret")
+    _, token = ask(home, "POST", OIDC, credentials, grant_type="client_credentials")
 
     kept = [file.read_bytes() for file in home.rglob("*") if file.is_file()]
     kept += [text.encode() for ran in printed for text in ran[1:]]
@@ -876,35 +908,49 @@ def test_what_it_does_not_know_fails_loudly(command, recorded_bundle, client):
     ran = client(*command.split())
 
     assert (ran.exit_code, ran.stdout) == (1, "")
-    said = "Error: the rehearsal's stand-in client does not know: databricks"
-    assert ran.stderr.startswith(f"{said} {command}".rstrip() if command else said)
+    message = f"Error: the rehearsal's stand-in client does not know: databricks {command}"
+    assert ran.stderr.startswith(message)
 
 
-NOT_DONE = {
-    "building": ("development", "", "building artifacts"),
+NOT_DONE = {  # target, file, a text of it, what comes in its place, and a part of the message
+    "building": ("development", CONFIG, "name: demo", "name: demo", "building artifacts"),
     "permissions of all": (
         "qa",
-        "permissions: [{group_name: a, level: CAN_VIEW}]\n",
+        CONFIG,
+        "bundle:\n",
+        "permissions: [{group_name: a, level: CAN_VIEW}]\nbundle:\n",
         "permissions",
     ),
-    "Python for bundles": ("qa", "python: {resources: ['a:b']}\n", "python of a bundle"),
-    "another field's reference": ("qa", "", "the reference ${resources.jobs.demo_job.name}"),
+    "Python for bundles": (
+        "qa",
+        CONFIG,
+        "bundle:\n",
+        "python: {resources: ['a:b']}\nbundle:\n",
+        "python of a bundle",
+    ),
+    "another field's reference": (
+        "qa",
+        PIPELINE,
+        "schema: demo",
+        "schema: ${resources.jobs.demo_job.name}",
+        "the reference ${resources.jobs.demo_job.name}",
+    ),
 }
 
 
-@pytest.mark.parametrize("what", NOT_DONE)
-def test_what_it_cannot_deploy_fails_loudly(what, recorded_bundle, client, home):
-    target, more, named = NOT_DONE[what]
+@pytest.mark.parametrize(
+    ("target", "file", "old", "new", "message"), NOT_DONE.values(), ids=NOT_DONE
+)
+def test_what_it_cannot_deploy_fails_loudly(
+    target, file, old, new, message, recorded_bundle, client, home
+):
     pack_wheel(recorded_bundle)
-    config = recorded_bundle / "databricks.yml"
-    config.write_text(more + config.read_text())
-    if "reference" in what:
-        edit(recorded_bundle / PIPELINE, "schema: demo", "schema: ${resources.jobs.demo_job.name}")
+    edit(recorded_bundle / file, old, new)
 
     ran = client("bundle", "deploy", "-t", target)
 
     assert ran.exit_code == 1
-    assert "does not know: databricks bundle deploy" in ran.stderr and named in ran.stderr
+    assert "does not know: databricks bundle deploy" in ran.stderr and message in ran.stderr
     assert not list(home.glob("*/files"))
 
 
@@ -952,20 +998,38 @@ def test_it_is_a_program(recorded_bundle, program, monkeypatch):
     assert "does not know: databricks bundle frobnicate" in unknown.stderr
 
 
-def test_files_of_the_workspace(recorded_bundle, client, home, tmp_path):
+@pytest.fixture
+def deployed_root(recorded_bundle, client) -> str:
+    """The path, in the workspace, of a deployment of the recordings' bundle."""
     pack_wheel(recorded_bundle)
     assert client("bundle", "deploy", "-t", "qa").exit_code == 0
-    root = f"/Workspace/Users/{USER}/.bundle/demo/qa"
+    return f"/Workspace/Users/{USER}/.bundle/demo/qa"
 
-    entry = json.loads(client("workspace", "get-status", f"{root}/files/notebooks/sample").stdout)
+
+def test_a_notebook_has_no_suffix(deployed_root, client):
+    notebook = f"{deployed_root}/files/notebooks/sample"
+
+    entry = json.loads(client("workspace", "get-status", notebook).stdout)
+
     assert (entry["object_type"], entry["language"]) == ("NOTEBOOK", "PYTHON")
-    assert client("workspace", "export", f"{root}/files/notebooks/sample.py").exit_code == 1
-    assert client("workspace", "delete", f"{root}/files/src").exit_code == 1
-    assert client("workspace", "delete", f"{root}/files/src", "--recursive").exit_code == 0
-    assert client("workspace", "get-status", f"{root}/files/src").exit_code == 1
+    assert client("workspace", "export", f"{notebook}.py").exit_code == 1
+
+
+def test_a_folder_with_files_is_deleted_recursively_only(deployed_root, client):
+    folder = f"{deployed_root}/files/src"
+
+    assert client("workspace", "delete", folder).exit_code == 1
+    assert client("workspace", "delete", folder, "--recursive").exit_code == 0
+    assert client("workspace", "get-status", folder).exit_code == 1
+
+
+def test_what_the_workspace_does_not_have_is_not_exported(deployed_root, client, tmp_path):
+    target = tmp_path / "to"
+
     missing = client(
-        "workspace", "export-dir", f"{root}/nothing", str(tmp_path / "to"), "--overwrite"
+        "workspace", "export-dir", f"{deployed_root}/nothing", str(target), "--overwrite"
     )
-    assert (missing.exit_code, (tmp_path / "to").exists()) == (1, False)
     climbing = client("workspace", "export", "/Workspace/../../workspaces.json")
+
+    assert (missing.exit_code, target.exists()) == (1, False)
     assert climbing.exit_code == 1 and not climbing.stdout

@@ -1,6 +1,7 @@
 """The rehearsal's compute: the same tasks on Spark and, with --quick, on DuckDB."""
 
 import base64
+import contextlib
 import hashlib
 import os
 import re
@@ -52,9 +53,9 @@ class Workspace:
         self.compute = Compute(home / "engine", self.files)
 
     def path(self, name: str) -> Path:
-        found = self.files / f"{BUNDLE}/{name}".lstrip("/")
-        found.parent.mkdir(parents=True, exist_ok=True)
-        return found
+        file = self.files / f"{BUNDLE}/{name}".lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return file
 
     def write(self, name: str, *cells: str) -> str:
         """Write a file, as a notebook where it has cells; return its workspace path."""
@@ -79,17 +80,15 @@ class Workspace:
 
 
 @pytest.fixture(scope="module", params=ENGINES)
-def workspace(request, tmp_path_factory, rendering) -> Workspace:
+def workspace(request, tmp_path_factory, rendering, wheel) -> Workspace:
     """One engine for all tests, so for both environments' tasks, as in a rehearsal."""
     if request.param == "spark":
         need_java()
     home, default = tmp_path_factory.mktemp(request.param), rendering("pat-serverless")
-    shutil.copytree(default, home / "repository")
-    build = [spark.UV, "build", "--quiet", "--wheel"]
-    subprocess.run(build, cwd=home / "repository", check=True)
     workspace = Workspace(request.param, home)
-    for folder in ("src", "tests/nutter", "dist"):
-        shutil.copytree(home / "repository" / folder, workspace.path(folder))
+    for folder in ("src", "tests/nutter"):
+        shutil.copytree(default / folder, workspace.path(folder))
+    shutil.copytree(wheel, workspace.path("dist"))
     with spark.start(home / "engine", request.param == "quick", CATALOGS):
         yield workspace
 
@@ -97,12 +96,16 @@ def workspace(request, tmp_path_factory, rendering) -> Workspace:
 # --- the default rendering ------------------------------------------------------------------------
 
 
-def test_the_job_of_the_default_rendering(workspace):
+def test_the_notebook_of_the_default_rendering(workspace):
     notebook = f"{BUNDLE}/src/notebooks/sample_notebook.py"
+
     outcome = workspace.compute.notebook(notebook, {"source_table": "samples.nyctaxi.trips"}, [])
+
     assert outcome.ok, outcome
     assert re.search(r"\| *48 *\| *4 *\| *2016-02-01 00:00:00 *\|", outcome.output)
 
+
+def test_the_pipeline_and_the_wheel_of_the_default_rendering(workspace):
     spec = {
         "name": "etl",
         "catalog": "dev-catalog",
@@ -113,18 +116,18 @@ def test_the_job_of_the_default_rendering(workspace):
         ],
         "configuration": {"bundle.source_table": "samples.nyctaxi.trips"},
     }
-    for _ in ("create", "refresh"):
-        outcome = workspace.compute.pipeline(spec)
-        assert outcome.ok, outcome
-        assert re.search(r"trips_by_day .*COMPLETED", outcome.output)
-
     (wheel,) = workspace.path("dist").glob("*.whl")
     parameters = ["--catalog=dev-catalog", "--schema=taxi", "--limit=2"]
-    outcome = workspace.compute.wheel(
-        "my_data_project", "main", parameters, [f"{BUNDLE}/dist/{wheel.name}"]
-    )
-    assert outcome.ok, outcome
-    assert [" ".join(line.split()) for line in outcome.output.splitlines()] == [
+    libraries = [f"{BUNDLE}/dist/{wheel.name}"]
+
+    updates = [workspace.compute.pipeline(spec) for _ in ("create", "refresh")]
+    report = workspace.compute.wheel("my_data_project", "main", parameters, libraries)
+
+    for update in updates:
+        assert update.ok, update
+        assert re.search(r"trips_by_day .*COMPLETED", update.output)
+    assert report.ok, report
+    assert [" ".join(line.split()) for line in report.output.splitlines()] == [
         "2016-02-03 12 trips 43.40 miles 212.50 USD",
         "2016-02-02 11 trips 43.40 miles 130.00 USD",
     ]
@@ -132,6 +135,7 @@ def test_the_job_of_the_default_rendering(workspace):
 
 def test_nutter_of_the_default_rendering(workspace):
     run, results = f"{BUNDLE}/tests/nutter/run_fixtures", f"{BUNDLE}/nutter/1"
+
     outcome = workspace.compute.notebook(run, {"results": results}, ["nutter==0.1.35"])
 
     assert outcome.ok, outcome
@@ -145,6 +149,7 @@ def test_a_failing_nutter_test(workspace):
     broken = fixture.read_text().replace("profile.trips == 3", "profile.trips == 4")
     workspace.path("tests/failing/sample_notebook_fixture.py").write_text(broken)
     run, results = f"{BUNDLE}/tests/failing/run_fixtures", f"{BUNDLE}/nutter/2"
+
     outcome = workspace.compute.notebook(run, {"results": results}, ["nutter==0.1.35"])
 
     assert not outcome.ok
@@ -206,15 +211,20 @@ def test_what_the_runtime_lacks_fails(workspace):
 
 
 @once
-def test_what_is_not_a_notebook_in_source_format(workspace):
-    for name, text in (("json.ipynb", "{}"), ("plain.py", "print('played')")):
-        workspace.write(f"scratch/{name}")
-        workspace.path(f"scratch/{name}").write_text(text)
-        outcome = workspace.compute.notebook(f"{BUNDLE}/scratch/{Path(name).stem}", {}, [])
-        assert (outcome.ok, outcome.output) == (False, "")
-        assert f"{BUNDLE}/scratch/{name}:1: not a notebook" in outcome.error
+@pytest.mark.parametrize(("name", "text"), [("json.ipynb", "{}"), ("plain.py", "print('played')")])
+def test_what_is_not_a_notebook_in_source_format(workspace, name, text):
+    workspace.path(f"scratch/{name}").write_text(text)
 
+    outcome = workspace.compute.notebook(f"{BUNDLE}/scratch/{Path(name).stem}", {}, [])
+
+    assert (outcome.ok, outcome.output) == (False, "")
+    assert f"{BUNDLE}/scratch/{name}:1: not a notebook" in outcome.error
+
+
+@once
+def test_a_missing_notebook(workspace):
     outcome = workspace.compute.notebook(f"{BUNDLE}/scratch/none", {}, [])
+
     assert outcome.error.startswith(f"FileNotFoundError: no notebook {BUNDLE}/scratch/none")
 
 
@@ -389,35 +399,51 @@ def test_a_pipeline_refreshes_in_the_order_of_what_reads_what(workspace):
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ("1 / 0", "ZeroDivisionError"),
         ("from pyspark.pipelines import no_such_thing", "no_such_thing"),
         (PIPELINE.replace('"first"', '"nowhere"'), "nowhere"),
     ],
 )
-def test_a_pipeline_that_fails(workspace, source, said):
+def test_a_pipeline_that_fails(workspace, source, message):
     outcome = workspace.pipeline(source, configuration={"a.limit": "0"}, schema="failing")
 
     assert not outcome.ok
-    assert said in outcome.error + outcome.output
+    assert message in outcome.error + outcome.output
     assert str(workspace.files) not in outcome.error + outcome.output
     assert not workspace.run('spark.read.table("qa.failing.last").count()').ok
 
 
-def test_a_pipeline_that_cannot_run(workspace):
-    outcome = workspace.pipeline(PIPELINE, catalog="other")
-    assert outcome.error == "CatalogNotFound: other; there are dev-catalog, prod, qa, samples"
-    outcome = workspace.pipeline(PIPELINE, libraries=[{"file": {"path": f"{BUNDLE}/none.py"}}])
-    assert outcome.error.startswith("FileNotFoundError: no source in")
-    outcome = workspace.pipeline(PIPELINE, libraries=[{"jar": "x.jar"}])
-    assert outcome.error.startswith("UnsupportedHere: library {'jar': 'x.jar'}")
+@pytest.mark.parametrize(
+    ("spec", "error"),
+    [
+        (
+            {"catalog": "other"},
+            "CatalogNotFound: other; there are dev-catalog, prod, qa, samples",
+        ),
+        (
+            {"libraries": [{"file": {"path": f"{BUNDLE}/none.py"}}]},
+            "FileNotFoundError: no source in",
+        ),
+        (
+            {"libraries": [{"jar": "x.jar"}]},
+            "UnsupportedHere: library {'jar': 'x.jar'}",
+        ),
+    ],
+    ids=["catalog", "no source", "kind of library"],
+)
+def test_a_pipeline_that_cannot_run(workspace, spec, error):
+    outcome = workspace.pipeline(PIPELINE, **spec)
+
+    assert not outcome.ok
+    assert outcome.error.startswith(error)
 
 
 # --- wheels ---------------------------------------------------------------------------------------
 
 
-def wheel(folder: Path, code: str) -> None:
+def write_wheel(folder: Path, code: str) -> None:
     """Write a wheel of a package `tool`, whose entry point `start` is its function `run`."""
     about = "Metadata-Version: 2.1\nName: tool\nVersion: 1.0\n"
     about += "Requires-Dist: pyspark==0.0\n"  # there is none: the runtime's own is not installed
@@ -437,39 +463,64 @@ def wheel(folder: Path, code: str) -> None:
             archive.writestr(name, text)
 
 
-def test_entry_points(workspace):
-    library = f"{BUNDLE}/dist/tool-1.0-py3-none-any.whl"
-    for version in ("old", "new"):  # what runs is what the file holds, not what its name says
-        code = f"""\
-            import sys
-            from pyspark.sql import SparkSession
+@pytest.fixture
+def tool(workspace) -> str:
+    """The workspace path of a wheel whose entry point counts trips, and says "new"."""
+    write_wheel(workspace.path("dist"), TOOL.format(version="new"))
+    return f"{BUNDLE}/dist/tool-1.0-py3-none-any.whl"
 
-            def run():
-                session = SparkSession.builder.getOrCreate()
-                print("{version}", sys.argv, session.read.table("samples.nyctaxi.trips").count())
 
-            def other():
-                sys.exit("no")
-            """
-        wheel(workspace.path("dist"), code)
-        outcome = workspace.compute.wheel("tool", "start", ["--a", "b c"], [library])
-        assert outcome == (True, f"{version} ['tool', '--a', 'b c'] 48\n", "")
+TOOL = """\
+    import sys
+    from pyspark.sql import SparkSession
 
-    by_name = workspace.compute.wheel("tool", "other", [], [library])
-    assert by_name.error.startswith("SystemExit: no\n")
-    missing = workspace.compute.wheel("tool", "none", [], [library])
-    assert missing.error.startswith("AttributeError: module 'tool' has no attribute 'none'\n")
-    elsewhere = workspace.compute.wheel("tool", "start", [], [])
-    assert elsewhere.error.startswith("PackageNotFoundError: ")
+    def run():
+        session = SparkSession.builder.getOrCreate()
+        print("{version}", sys.argv, session.read.table("samples.nyctaxi.trips").count())
+
+    def other():
+        sys.exit("no")
+    """
+
+
+def test_what_runs_is_what_the_file_holds(workspace, tool):
+    new = workspace.compute.wheel("tool", "start", ["--a", "b c"], [tool])
+    write_wheel(workspace.path("dist"), TOOL.format(version="old"))
+    old = workspace.compute.wheel("tool", "start", ["--a", "b c"], [tool])
+
+    assert new == (True, "new ['tool', '--a', 'b c'] 48\n", "")
+    assert old == (True, "old ['tool', '--a', 'b c'] 48\n", "")
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "error"),
+    [
+        ("other", "SystemExit: no\n"),
+        ("none", "AttributeError: module 'tool' has no attribute 'none'\n"),
+    ],
+)
+def test_an_entry_point_by_the_name_of_a_function(workspace, tool, entry_point, error):
+    outcome = workspace.compute.wheel("tool", entry_point, [], [tool])
+
+    assert outcome.error.startswith(error)
+
+
+def test_a_package_that_is_not_installed(workspace):
+    outcome = workspace.compute.wheel("tool", "start", [], [])
+
+    assert outcome.error.startswith("PackageNotFoundError: ")
 
 
 @once
-def test_libraries_that_cannot_be_installed(workspace):
-    outcome = workspace.compute.wheel("tool", "start", [], [f"{BUNDLE}/dist/none.whl"])
+@pytest.mark.parametrize(
+    ("library", "message"),
+    [(f"{BUNDLE}/dist/none.whl", "none.whl"), ("tool @ file:///none.whl", "Failed: error: ")],
+)
+def test_libraries_that_cannot_be_installed(workspace, library, message):
+    outcome = workspace.compute.wheel("tool", "start", [], [library])
+
     assert outcome.error.startswith("LibraryInstallationFailed: ")
-    assert "none.whl" in outcome.error
-    outcome = workspace.compute.wheel("tool", "start", [], ["tool @ file:///none.whl"])
-    assert outcome.error.startswith("LibraryInstallationFailed: error: ")
+    assert message in outcome.error
 
 
 # --- the server -----------------------------------------------------------------------------------
@@ -479,7 +530,9 @@ def test_libraries_that_cannot_be_installed(workspace):
 def serving(tmp_path, monkeypatch):
     """A function that starts the engine with a shell command in the place of Spark's server."""
     monkeypatch.setattr(spark, "prepare", lambda engine: Path(sys.executable))
-    monkeypatch.setattr(spark, "run_task", lambda *_: Outcome(True, "", ""))
+    for module in (compute, spark):  # no task runs
+        monkeypatch.setattr(module, "run_task", lambda *_: Outcome(True, "", ""))
+    monkeypatch.setattr(warm, "serving", lambda *_: contextlib.nullcontext())
     started = SimpleNamespace()
 
     def serve(home, *_):
@@ -537,15 +590,19 @@ def gone(pid: int) -> bool:
 
 def test_a_server_ends_with_a_killed_rehearsal(tmp_path):
     shell = ["sh", "-c", spark.UNTIL_STDIN_ENDS, "sh", "sh", "-c", SERVER]
+    log = tmp_path / "log"
     program = f"""\
         import os, subprocess, time
         server = subprocess.Popen({shell!r}, stdin=subprocess.PIPE, start_new_session=True)
-        time.sleep(0.5)
+        while not os.path.getsize({str(log)!r}):
+            time.sleep(0.01)
         os.kill(os.getpid(), 9)
         """
-    with open(tmp_path / "log", "wb") as log:
-        subprocess.run([sys.executable, "-c", textwrap.dedent(program)], stdout=log)
-    assert gone(int((tmp_path / "log").read_text().split()[-1]))
+
+    with open(log, "wb") as stdout:
+        subprocess.run([sys.executable, "-c", textwrap.dedent(program)], stdout=stdout)
+
+    assert gone(int(log.read_text().split()[-1]))
 
 
 # --- warm processes -------------------------------------------------------------------------------
@@ -570,12 +627,18 @@ WARM = """\
 
 
 @pytest.fixture
-def warmed(tmp_path, monkeypatch):
-    """The address of a server that serves WARM, which stands in for one of the rehearsal's."""
+def package(tmp_path) -> Path:
+    """A package below tmp_path/root with warm.py, and WARM in the place of what it serves."""
     package = tmp_path / "root" / "wing" / "package"
     package.mkdir(parents=True)
     shutil.copyfile(warm.__file__, package / "warm.py")
     (package / "served.py").write_text(textwrap.dedent(WARM))
+    return package
+
+
+@pytest.fixture
+def warmed(tmp_path, monkeypatch, package):
+    """The address of a server that serves WARM, which stands in for one of the rehearsal's."""
     monkeypatch.setattr(warm, "__file__", str(package / "warm.py"))
     with warm.serving(sys.executable, tmp_path / "address", "wing.package.served", "set"):
         yield tmp_path / "address"
@@ -584,16 +647,16 @@ def warmed(tmp_path, monkeypatch):
 def ask(address: Path, folder: Path, *arguments: str, limit: float | None = None) -> tuple:
     """Calls; returns exit code and output."""
     (folder / "in").write_text("typed")
-    with open(folder / "in") as given, open(folder / "out", "w") as out:
-        streams = (given.fileno(), out.fileno(), out.fileno())
+    with open(folder / "in") as stdin, open(folder / "out", "w") as out:
+        streams = (stdin.fileno(), out.fileno(), out.fileno())
         code = warm.call(address, [*arguments], folder, {"OWN": "ä"}, streams, limit)
     return code, (folder / "out").read_text()
 
 
 def test_a_call_has_what_its_caller_has_and_nothing_of_another(warmed, tmp_path):
     for word in ("first", "second"):
-        said = f"{tmp_path}|{{'OWN': 'ä'}}|['warm', '{word}']|set|typed\n"
-        assert ask(warmed, tmp_path, word) == (7, said)
+        output = f"{tmp_path}|{{'OWN': 'ä'}}|['warm', '{word}']|set|typed\n"
+        assert ask(warmed, tmp_path, word) == (7, output)
 
 
 def test_a_call_that_takes_too_long_ends_with_what_it_started(warmed, tmp_path):
@@ -619,37 +682,54 @@ def test_a_call_ends_with_its_caller(warmed, tmp_path):
     assert gone(call) and gone(child)
 
 
-def test_the_server_of_calls_ends_with_a_killed_rehearsal(tmp_path):
-    address, root = tmp_path / "address", str(Path(spark.__file__).parents[2])
+def test_the_server_of_calls_ends_with_a_killed_rehearsal(tmp_path, package):
+    address, root = tmp_path / "address", tmp_path / "root"
     program = f"""\
         import os, sys
-        sys.path.insert(0, {root!r})
-        from rehearsal.machine import warm
-        with warm.serving(sys.executable, {str(address)!r}, "rehearsal.databricks.task.program"):
+        sys.path.insert(0, {str(root)!r})
+        from wing.package import warm
+        with warm.serving(sys.executable, {str(address)!r}, "wing.package.served", "set"):
             os.system("pgrep -P " + str(os.getpid()) + " -f warm.py")
             os.kill(os.getpid(), 9)
         """
-    ran = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True
-    )
+
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+
     assert gone(int(ran.stdout.split()[0]))
 
 
 # --- the environments -----------------------------------------------------------------------------
 
 
+def make_java(home: Path, version: str) -> None:
+    """Makes a java that tells this version."""
+    java = home / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\"' >&2\n")
+    java.chmod(0o755)
+
+
 def test_spark_needs_java(monkeypatch, tmp_path):
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+
     assert spark.java_version() == 0
     with pytest.raises(RuntimeError, match="Java 17 or newer"):
         spark.prepare()
 
-    java = tmp_path / "bin" / "java"
-    java.parent.mkdir()
-    for shown, version in (("17.0.15", 17), ("1.8.0_402", 1)):
-        java.write_text(f"#!/bin/sh\necho 'openjdk version \"{shown}\"' >&2\n")
-        java.chmod(0o755)
-        assert spark.java_version() == version
+
+def test_the_version_of_java(monkeypatch, tmp_path):
+    make_java(tmp_path, "17.0.15")
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+
+    assert spark.java_version() == 17
+
+
+def test_an_old_java_is_not_enough(monkeypatch, tmp_path):
+    make_java(tmp_path, "1.8.0_402")
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+
+    assert spark.java_version() == 1
     with pytest.raises(RuntimeError, match="Java 17 or newer"):
         spark.prepare()
 
@@ -662,13 +742,18 @@ def test_an_environment_is_made_once_for_its_pins(monkeypatch, tmp_path):
         commands.append(command)
         (tmp_path / "quick").mkdir(exist_ok=True)
 
-    monkeypatch.setattr(spark.subprocess, "run", run)
-    monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    monkeypatch.setattr(spark, "PYPROJECT", tmp_path / "pyproject.toml")
-    for pin, made in (("1", True), ("1", False), ("2", True)):
+    def prepare(pin: str) -> list[str]:
+        """Prepares the environment for a pin of duckdb; returns what each command is about."""
         groups = f'dev = ["ruff==1", "duckdb=={pin}"]\nspark = ["pyspark"]\n'
         (tmp_path / "pyproject.toml").write_text(f"[dependency-groups]\n{groups}")
         commands.clear()
         assert spark.prepare("quick") == tmp_path / "quick/bin/python"
-        assert bool(commands) == made
-        assert not made or commands[-1][-1] == f"duckdb=={pin}"
+        return [str(command[-1]) for command in commands]
+
+    monkeypatch.setattr(spark.subprocess, "run", run)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(spark, "PYPROJECT", tmp_path / "pyproject.toml")
+
+    assert prepare("1") == [str(tmp_path / "quick"), "duckdb==1"]
+    assert prepare("1") == []
+    assert prepare("2") == [str(tmp_path / "quick"), "duckdb==2"]

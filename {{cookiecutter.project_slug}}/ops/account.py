@@ -1,7 +1,6 @@
 """What `make doctor` probes in the AWS account: caller, stack, repository and rights."""
 
 from collections import defaultdict
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import boto3
@@ -13,7 +12,7 @@ from botocore.exceptions import (
     HTTPClientError,
 )
 
-from ops import aws, credentials
+from ops import credentials
 from ops.aws import Stack
 from ops.probes import NotChecked, Note, Problem
 from ops.project import Project
@@ -69,23 +68,19 @@ class Account:
             raise NotChecked("not signed in to AWS")
         return self.stack.client(service)
 
-    @cached_property
-    def description(self) -> dict[str, Any]:
-        """The stack as CloudFormation describes it; empty if there is none."""
+    def existing(self) -> Stack:
+        """The stack. Without one there is nothing to check."""
         self.client("cloudformation")
-        return self.stack.find()
-
-    def existing(self) -> dict[str, Any]:
-        """The same, where there is nothing to check without a stack."""
-        if not self.description:
+        if not self.stack.description:
             raise NotChecked("there is no stack yet")
-        return self.description
+        return self.stack
 
     def state(self) -> str:
         """The stack's state."""
-        if not self.description:
+        self.client("cloudformation")
+        if not self.stack.description:
             raise Problem(f"{self.stack.name} does not exist", "make stack")
-        state = str(self.description["StackStatus"])
+        state = str(self.stack.description["StackStatus"])
         if state in FIXES:
             raise Problem(state, FIXES[state].format(stack=self.stack.name))
         if state.endswith("_IN_PROGRESS"):
@@ -96,7 +91,7 @@ class Account:
 
     def parameters(self) -> str:
         """Whether the stack has the parameters that `make stack` would pass."""
-        deployed = aws.parameters(self.existing())
+        deployed = self.existing().parameters
         differences = [
             f"{name} is {deployed.get(name, '(unknown)')!r}, not {value!r}"
             for name, value in self.project.parameters.items()
@@ -114,7 +109,7 @@ class Account:
             what = f"databricks.yml says {host}, cicd/stack.yml says {declared}"
             raise Problem(what, "make them equal, then make check stack push")
         try:
-            deployed = aws.parameters(self.existing()).get(name)
+            deployed = self.existing().parameters.get(name)
         except NotChecked as reason:
             return f"{host} in both files; the stack is not compared ({reason})"
         if host != deployed:
@@ -125,14 +120,14 @@ class Account:
         """The repository, and the branch in it that starts the pipeline."""
         codecommit = self.client("codecommit")
         rename = "give RepoName in cicd/stack.yml another name, then make stack push"
-        values = self.project.parameters | aws.parameters(self.description)
+        values = self.project.parameters | self.stack.parameters
         name, branch = values["RepoName"], values["BranchName"]
         try:
             codecommit.get_repository(repositoryName=name)
         except codecommit.exceptions.RepositoryDoesNotExistException:
             self.existing()
             raise Problem(f"{name} was deleted", rename) from None
-        if not self.description:
+        if not self.stack.description:
             raise Problem(f"{name} exists, and a new stack cannot take it over", rename)
         try:
             head = codecommit.get_branch(repositoryName=name, branchName=branch)["branch"]

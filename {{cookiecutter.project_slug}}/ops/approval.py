@@ -122,7 +122,7 @@ def answer(stack: Stack, status: str, reason: str) -> None:
             stageName=approval.stage,
             actionName=approval.action,
             token=approval.token,
-            result={"status": status, "summary": reason[:512]},
+            result={"status": status, "summary": reason[:512]},  # AWS takes no more
         )
     except (refusals.ApprovalAlreadyCompletedException, refusals.InvalidApprovalTokenException):
         first = first_answer(pipeline, approval)

@@ -3,6 +3,7 @@
 import re
 import sys
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from ops import Stop
@@ -25,34 +26,40 @@ class Stack:
 
         return boto3.client(service, region_name=self.region, config=self.config)
 
-    def describe(self) -> dict[str, Any]:
-        """The stack as CloudFormation describes it. Raises ClientError if there is none."""
-        stacks = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"]
-        return dict(stacks[0])
-
-    def find(self) -> dict[str, Any]:
-        """The same, but empty if there is no stack."""
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """The stack as CloudFormation describes it, asked for once; empty if there is none."""
         cloudformation = self.client("cloudformation")
         try:
-            return self.describe()
+            stacks = cloudformation.describe_stacks(StackName=self.name)["Stacks"]
         except cloudformation.exceptions.ClientError as error:
             if not is_missing(error):
                 raise
             return {}
+        return dict(stacks[0])
 
+    @property
     def outputs(self) -> dict[str, str]:
-        """The stack's outputs by name. Raises Stop while it has none."""
-        description = self.describe()
-        if not description.get("Outputs"):
-            state = description["StackStatus"]
-            broken = state.startswith(("ROLLBACK_", "DELETE_FAILED"))
-            fix = "make destroy, then make stack" if broken else "make stack"
-            raise Stop(f"the stack {self.name} is {state}; bring it up first: {fix}")
-        return outputs(description)
+        """The stack's outputs by name."""
+        listed = self.description.get("Outputs", [])
+        return {item["OutputKey"]: item["OutputValue"] for item in listed}
 
+    @property
     def parameters(self) -> dict[str, str]:
         """The stack's parameters by name."""
-        return parameters(self.describe())
+        listed = self.description.get("Parameters", [])
+        return {item["ParameterKey"]: item["ParameterValue"] for item in listed}
+
+    def output(self, name: str) -> str:
+        """An output. If the stack does not have it, Stop says how to get it."""
+        if name in self.outputs:
+            return self.outputs[name]
+        if not self.description:
+            raise Stop(f"the stack {self.name} does not exist; create it: make stack")
+        state, fix = self.description["StackStatus"], "make stack"
+        if state.startswith(("ROLLBACK_", "DELETE_FAILED")):
+            fix = "make destroy, then make stack"
+        raise Stop(f"the stack {self.name} is {state}, without {name}; bring it up: {fix}")
 
     def summaries(self) -> list[dict[str, Any]]:
         """What CloudFormation lists of each resource; nothing if there is no stack."""
@@ -80,23 +87,9 @@ def is_missing(error: Any) -> bool:
     return "does not exist" in error.response["Error"]["Message"]
 
 
-def outputs(description: dict[str, Any]) -> dict[str, str]:
-    """The outputs in a stack's description, by name."""
-    return {item["OutputKey"]: item["OutputValue"] for item in description.get("Outputs", [])}
-
-
-def parameters(description: dict[str, Any]) -> dict[str, str]:
-    """The parameters in a stack's description, by name."""
-    listed = description.get("Parameters", [])
-    return {item["ParameterKey"]: item["ParameterValue"] for item in listed}
-
-
 def refusal(error: Any) -> str:
     """A ClientError in one line that names the call."""
-    message = error.response["Error"]["Message"]
-    if error.operation_name == "DescribeStacks" and is_missing(error):
-        message += "; create it: make stack"
-    return f"AWS refuses {error.operation_name}: {message}"
+    return f"AWS refuses {error.operation_name}: {error.response['Error']['Message']}"
 
 
 # ---- The screen ----------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ class Builds:
             for event in page["events"]:
                 print(plain(event["message"]).rstrip("\n"))
             sys.stdout.flush()
-            if page["nextForwardToken"] == token:
+            if page["nextForwardToken"] == token:  # this page was the last
                 return token
             token = page["nextForwardToken"]
 
@@ -115,20 +115,24 @@ def follow(stack: Stack, name: str | None) -> None:
 
 
 class Comparison(NamedTuple):
-    """What a build says about production: a word of cicd/steps/names.py, and a sentence."""
+    """What a drift build says of production: a word of cicd/steps/names.py, and a sentence."""
 
+    build: Build
     status: str
     sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.sentence} ({when(self.build['startTime'])})"
 
 
 def comparison(build: Build) -> Comparison | None:
     """What a drift build says, or None if it could not compare."""
     variables = build.get("exportedEnvironmentVariables", [])
     exported = {variable["name"]: variable["value"] for variable in variables}
-    status = exported.get(names.DRIFT_STATUS, "")
-    if build["buildStatus"] != "SUCCEEDED" or not status:
+    # A build that failed may have exported what it said before.
+    if build["buildStatus"] != "SUCCEEDED" or not exported.get(names.DRIFT_STATUS):
         return None
-    return Comparison(status, plain(exported.get(names.DRIFT, "")))
+    return Comparison(build, exported[names.DRIFT_STATUS], plain(exported.get(names.DRIFT, "")))
 
 
 def last_comparison(stack: Stack) -> str:
@@ -137,14 +141,11 @@ def last_comparison(stack: Stack) -> str:
     newest = builds.newest([builds.project("drift")], count=20)
     if not newest:
         return "nobody has looked yet: make drift"
-    text, since = "unknown", newest[0]
-    for build in newest:
-        if result := comparison(build):
-            text, since = f"{result.sentence} ({when(build['startTime'])})", build
-            break
+    last = next(filter(None, map(comparison, newest)), None)
+    text = str(last or "unknown")
     if newest[0]["buildStatus"] == "IN_PROGRESS":
         return f"{text}; a build is looking now"
-    if text == "unknown" or newest[0] is not since:
+    if last is None or last.build is not newest[0]:
         return f"{text}; the last build could not look ({when(newest[0]['startTime'])})"
     return text
 
@@ -156,7 +157,8 @@ def compare(stack: Stack) -> int:
     build = builds.follow(started)
     result = comparison(build)
     if result is None:
-        print("\n".join(failures(build)), end="\n" if failures(build) else "")
+        for failure in failures(build):
+            print(failure)
         raise Stop(f"the build could not look: {build['buildStatus']}")
     print(f"Drift: {result.sentence}")
     if result.status == names.UNKNOWN:

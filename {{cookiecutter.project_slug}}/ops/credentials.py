@@ -17,9 +17,9 @@ def expiry(_: datetime) -> str:
     return "its workspace knows when it expires"
 
 
-def status(stack: Stack, outputs: dict[str, str]) -> dict[str, Callable[[], str]]:
+def status(stack: Stack) -> dict[str, Callable[[], str]]:
     """What `make status` says of the tokens."""
     return {
-        f"Token of {target}": partial(secrets.age, stack, outputs, target, expiry)
+        f"Token of {target}": partial(secrets.age, stack, target, expiry)
         for target in secrets.TARGETS
     }

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from cicd.steps.names import PLACEHOLDER
-from ops import aws
 from ops.aws import Stack
 from ops.probes import Problem
 
@@ -19,7 +18,7 @@ CREATE: dict[str, dict[str, str]] = {}  # rights beyond those in ops/account.py
 LEFT = "the service principals and their federation policies"
 
 
-def status(stack: Stack, outputs: dict[str, str]) -> dict[str, Callable[[], str]]:
+def status(stack: Stack) -> dict[str, Callable[[], str]]:
     """What `make status` says of the credentials."""
     return {"Credentials": lambda: "none is stored: builds sign in with their AWS roles"}
 
@@ -45,7 +44,7 @@ def federation(account: "Account") -> str:
 def client_id(account: "Account", target: str) -> str:
     """Which service principal a target's builds sign in as."""
     name = f"{target.capitalize()}ClientId"
-    value = aws.parameters(account.existing()).get(name, PLACEHOLDER)
+    value = account.existing().parameters.get(name, PLACEHOLDER)
     if value == PLACEHOLDER:
         raise Problem(f"{name} is not set", "set it in cicd/stack.yml, then make stack")
     return value

@@ -20,9 +20,9 @@ def expiry(moment: datetime) -> str:
     return f"expires by {moment + LIFETIME:%d %b %Y} at the latest"
 
 
-def status(stack: Stack, outputs: dict[str, str]) -> dict[str, Callable[[], str]]:
+def status(stack: Stack) -> dict[str, Callable[[], str]]:
     """What `make status` says of the OAuth secrets."""
     return {
-        f"Secret of {target}": partial(secrets.age, stack, outputs, target, expiry)
+        f"Secret of {target}": partial(secrets.age, stack, target, expiry)
         for target in secrets.TARGETS
     }

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from botocore.exceptions import ClientError, WaiterError
 
 from cicd.steps.names import SOURCE
-from ops import Stop, aws, credentials
+from ops import Stop, credentials
 from ops.aws import Stack
 from ops.builds import PROJECTS, Build, Builds
 
@@ -21,70 +21,28 @@ BUCKETS = ("ArtifactBucket", "LogBucket")
 RULES = ("PushRule", "DriftRule")
 
 
-class Teardown:
-    """A stack that is about to be deleted, with what it has and has deployed."""
+class Deployments:
+    """What the pipeline has deployed to the targets. Only who deployed it may delete it."""
 
-    def __init__(self, stack: Stack, description: dict[str, Any]) -> None:
-        self.stack, self.description = stack, description
-        self.resources = stack.resources()
-        self.stages = self.find_stages()
+    def __init__(self, stack: Stack, resources: dict[str, str]) -> None:
+        self.stack, self.resources = stack, resources
         self.builds = Builds(stack)
 
-    def find_stages(self) -> list[dict[str, Any]]:
-        """The pipeline's stages; forgets a pipeline that a failed creation has only named."""
-        if "Pipeline" not in self.resources:
-            return []
-        codepipeline = self.stack.client("codepipeline")
-        try:
-            state = codepipeline.get_pipeline_state(name=self.resources["Pipeline"])
-        except codepipeline.exceptions.PipelineNotFoundException:
-            del self.resources["Pipeline"]
-            return []
-        return list(state["stageStates"])
-
-    @property
-    def repository(self) -> str:
-        """The CodeCommit repository's name, which the stack knows by its ID only."""
-        url = aws.outputs(self.description).get("CodeCommitUrl", "")
-        return url.rpartition("/")[2] or aws.parameters(self.description).get("RepoName", "")
-
-    def check_idle(self) -> None:
-        """Raises Stop while a stage is running or waits for an approval."""
-        for stage in self.stages:
-            status = stage.get("latestExecution", {}).get("status")
-            if status in ("InProgress", "Stopping"):
-                raise Stop(
-                    f"{stage['stageName']} is running or waits for an approval; nothing is"
-                    " deleted. Wait, or reject it (make reject), and call make destroy again"
-                )
-
-    def switch_rules(self, on: bool) -> None:
-        """Switches the rules on or off, as far as they exist."""
-        events = self.stack.client("events")
-        switch = events.enable_rule if on else events.disable_rule
-        for rule in RULES:
-            if rule in self.resources:
-                with contextlib.suppress(events.exceptions.ResourceNotFoundException):
-                    switch(Name=self.resources[rule])
-
-    # ---- The deployments
-
-    def delete_deployment(self, target: str) -> None:
+    def delete(self, target: str) -> None:
         """Deletes a target's deployment, if the pipeline has ever made one."""
         if "Pipeline" not in self.resources:
             print(f"{target}: the stack has no pipeline; a deployment there, if any, stays")
             return
         build = PROJECTS[target]
         if build not in self.resources:
-            give_up(
-                target, f"the stack has no {build}; if it was renamed, change ops/builds.py too"
-            )
+            what = f"the stack has no {build}"
+            give_up(target, f"{what}; if it was renamed, change ops/builds.py too")
         project = self.resources[build]
         if self.is_deleted(project):
             print(f"{target}: the deployment is deleted already")
         elif source := self.last_source(project):
             self.run_destroy(target, project, source)
-        elif datetime.now(UTC) - self.description["CreationTime"] > HISTORY:
+        elif datetime.now(UTC) - self.stack.description["CreationTime"] > HISTORY:
             give_up(target, "AWS keeps a pipeline's history for a year, and it has no deployment")
         else:
             print(f"{target}: nothing was ever deployed")
@@ -105,6 +63,7 @@ class Teardown:
             for action in page["actionExecutionDetails"]  # newest first
             if action["input"].get("configuration", {}).get("ProjectName") == project
         ]
+        # The sort keeps the order, so that the newest good one comes first.
         actions.sort(key=lambda action: action.get("status") != "Succeeded")
         for action in actions:
             for artifact in action["input"]["inputArtifacts"]:
@@ -141,7 +100,59 @@ class Teardown:
             log = build["logs"].get("deepLink", build["id"])
             give_up(target, f"its build's log says why: {log}")
 
-    # ---- The stack
+
+def give_up(target: str, reason: str) -> NoReturn:
+    """Raises Stop while a deployment is left and the stack is still there to delete it with."""
+    raise Stop(
+        f"the deployment in {target} is not deleted, nor is the stack: {reason}\n"
+        "To leave the deployments as they are and go on: make destroy KEEP_DEPLOYMENTS=1"
+    )
+
+
+class Teardown:
+    """A stack that is about to be deleted, with what it has and has deployed."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.resources = stack.resources()
+        self.stages = self.find_stages()
+
+    def find_stages(self) -> list[dict[str, Any]]:
+        """The pipeline's stages; forgets a pipeline that a failed creation has only named."""
+        if "Pipeline" not in self.resources:
+            return []
+        codepipeline = self.stack.client("codepipeline")
+        try:
+            state = codepipeline.get_pipeline_state(name=self.resources["Pipeline"])
+        except codepipeline.exceptions.PipelineNotFoundException:
+            del self.resources["Pipeline"]
+            return []
+        return list(state["stageStates"])
+
+    @property
+    def repository(self) -> str:
+        """The CodeCommit repository's name, which the stack knows by its ID only."""
+        url = self.stack.outputs.get("CodeCommitUrl", "")
+        return url.rpartition("/")[2] or self.stack.parameters.get("RepoName", "")
+
+    def check_idle(self) -> None:
+        """Raises Stop while a stage is running or waits for an approval."""
+        for stage in self.stages:
+            status = stage.get("latestExecution", {}).get("status")
+            if status in ("InProgress", "Stopping"):
+                raise Stop(
+                    f"{stage['stageName']} is running or waits for an approval; nothing is"
+                    " deleted. Wait, or reject it (make reject), and call make destroy again"
+                )
+
+    def switch_rules(self, on: bool) -> None:
+        """Switches the rules on or off, as far as they exist."""
+        events = self.stack.client("events")
+        switch = events.enable_rule if on else events.disable_rule
+        for rule in RULES:
+            if rule in self.resources:
+                with contextlib.suppress(events.exceptions.ResourceNotFoundException):
+                    switch(Name=self.resources[rule])
 
     def delete_stack(self) -> None:
         """Empties the buckets and deletes the stack; again if an access log came in between."""
@@ -212,34 +223,26 @@ class Teardown:
         return "\n".join(lines)
 
 
-def give_up(target: str, reason: str) -> NoReturn:
-    """Raises Stop while a deployment is left and the stack is still there to delete it with."""
-    raise Stop(
-        f"the deployment in {target} is not deleted, nor is the stack: {reason}\n"
-        "To leave the deployments as they are and go on: make destroy KEEP_DEPLOYMENTS=1"
-    )
-
-
 def destroy(stack: Stack, keep_deployments: bool) -> None:
     """Asks, deletes, and says what is left."""
-    description = stack.find()
-    if not description:
+    if not stack.description:
         print(f"There is no stack {stack.name} in {stack.region}: nothing to delete.")
         return
     print(
         f"This deletes the deployments in qa and prod, and the stack {stack.name} in"
-        f" {stack.region} ({description['StackStatus']}).\n"
+        f" {stack.region} ({stack.description['StackStatus']}).\n"
         "A pipeline's tables go with it; UNDROP brings them back for seven days."
     )
     if input(f"The stack's name, to go on ({stack.name}): ").strip() != stack.name:
         raise Stop("that is another name; nothing is deleted")
-    teardown = Teardown(stack, description)
+    teardown = Teardown(stack)
     teardown.check_idle()
     teardown.switch_rules(on=False)  # so that no push deploys in between
     if not keep_deployments:
         try:
+            deployments = Deployments(stack, teardown.resources)
             for target in TARGETS:
-                teardown.delete_deployment(target)
+                deployments.delete(target)
         except BaseException:  # the stack stays, so let pushes start the pipeline again
             teardown.switch_rules(on=True)
             raise

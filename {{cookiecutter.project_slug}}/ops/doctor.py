@@ -95,6 +95,7 @@ def in_time(probe: Probe) -> Result:
         except BaseException as error:  # a bug, for the main thread to raise
             future.set_exception(error)
 
+    # A daemon: nobody waits for it when the command ends.
     threading.Thread(target=attempt, daemon=True).start()
     try:
         return future.result(timeout=SECONDS)

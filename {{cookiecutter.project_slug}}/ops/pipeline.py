@@ -38,7 +38,7 @@ class Pipeline:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        self.name = stack.outputs()["PipelineName"]
+        self.name = stack.output("PipelineName")
         self.client = stack.client("codepipeline")
         self.known: dict[str, dict[str, Any]] = {}
 
@@ -98,7 +98,7 @@ class Pipeline:
         for action in self.actions():
             execution = action["pipelineExecutionId"]
             succeeded = (action["stageName"], action["status"]) == (stage, "Succeeded")
-            if not succeeded or execution in seen:
+            if not succeeded or execution in seen:  # a stage that was retried
                 continue
             seen.add(execution)
             target = self.rolled_back_to(execution)
@@ -127,6 +127,6 @@ def start(stack: Stack) -> None:
     """Starts the pipeline on the head of its branch, as a push does, and says how to follow it."""
     pipeline = Pipeline(stack)
     execution = pipeline.client.start_pipeline_execution(name=pipeline.name)
-    branch = stack.parameters().get("BranchName", "its branch")
+    branch = stack.parameters.get("BranchName", "its branch")
     print(f"Started execution {execution['pipelineExecutionId']} on the head of {branch}.")
     print("Follow it: make status, make logs")

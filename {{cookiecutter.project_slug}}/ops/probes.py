@@ -90,6 +90,7 @@ def java() -> str:
     """The version of the Java that local Spark would take."""
     home = os.environ.get("JAVA_HOME")
     program = str(Path(home, "bin", "java")) if home else "java"
+    # Java 8 calls itself 1.8.
     match = re.search(r'version "((?:1\.)?(\d+)[^"]*)"', output(program, "-version") or "")
     if match is None:
         raise Note("is missing; only make test needs it", f"install it: {INSTALL['java']}")

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import click
 
 from cicd.steps.names import PLACEHOLDER
-from ops import Stop, aws
+from ops import Stop
 from ops.aws import Stack
 from ops.probes import NotChecked, Problem
 
-if TYPE_CHECKING:  # account.py has a row of credentials.py, which has the commands here
+if TYPE_CHECKING:  # ops.account needs boto3, and the command's --help does not
     from ops.account import Account
 
 TARGETS = ("qa", "prod")
@@ -34,15 +34,12 @@ CREATE = {
 }
 
 
-def arn_of(outputs: dict[str, str], target: str) -> str:
-    """The ARN of a target's secret, among the stack's outputs."""
-    name = f"{target.capitalize()}SecretArn"
-    if name not in outputs:
-        raise Stop(f"the stack has no {name} yet; bring it up: make stack")
-    return outputs[name]
+def arn(stack: Stack, target: str) -> str:
+    """The ARN of a target's secret."""
+    return stack.output(f"{target.capitalize()}SecretArn")
 
 
-def set_at(stack: Stack, arn: str) -> datetime | None:
+def set_at(stack: Stack, target: str) -> datetime | None:
     """When a secret got the value that it has, or None while that is the stack's placeholder.
 
     The first value that somebody sets makes the placeholder the previous one. LastChangedDate says
@@ -51,7 +48,7 @@ def set_at(stack: Stack, arn: str) -> datetime | None:
     manager = stack.client("secretsmanager")
     dates = {
         stage: version["CreatedDate"]
-        for version in manager.list_secret_version_ids(SecretId=arn)["Versions"]
+        for version in manager.list_secret_version_ids(SecretId=arn(stack, target))["Versions"]
         for stage in version.get("VersionStages", [])
     }
     return dates["AWSCURRENT"].astimezone() if "AWSPREVIOUS" in dates else None
@@ -60,12 +57,9 @@ def set_at(stack: Stack, arn: str) -> datetime | None:
 # ---- make status, make doctor --------------------------------------------------------------------
 
 
-Expiry = Callable[[datetime], str]  # what is known of when a value of this age expires
-
-
-def age(stack: Stack, outputs: dict[str, str], target: str, expiry: Expiry) -> str:
+def age(stack: Stack, target: str, expiry: Callable[[datetime], str]) -> str:
     """How old a secret's value is. AWS does not know when what it holds expires."""
-    moment = set_at(stack, arn_of(outputs, target))
+    moment = set_at(stack, target)
     if moment is None:
         return "not set yet: make secrets"
     days = (datetime.now().astimezone() - moment).days
@@ -74,10 +68,10 @@ def age(stack: Stack, outputs: dict[str, str], target: str, expiry: Expiry) -> s
 
 def is_set(account: "Account", target: str) -> str:
     """Whether a target's secret was ever set."""
-    outputs = aws.outputs(account.existing())
-    if not outputs:
+    stack = account.existing()
+    if not stack.outputs:
         raise NotChecked("the stack has none yet")
-    if set_at(account.stack, arn_of(outputs, target)) is None:
+    if set_at(stack, target) is None:
         raise Problem("is still the stack's placeholder", f"make secrets ENV={target}")
     return "is set"
 
@@ -112,16 +106,17 @@ def command(fields: dict[str, str]) -> click.Command:
     @click.pass_obj
     def secrets(stack: Stack, targets: tuple[str, ...]) -> None:
         """Set what signs in to Databricks, in qa, prod or both."""
-        outputs, values = stack.outputs(), {}
+        values = {}
         # Everything is read first, so that a slip leaves all secrets as they were.
         for target in targets or TARGETS:
-            fresh = {key: read(target, label) for key, label in fields.items()}
-            values[arn_of(outputs, target)] = json.dumps(fresh)
+            place = arn(stack, target)
+            value = {key: read(target, label) for key, label in fields.items()}
+            values[place] = json.dumps(value)
         if not sys.stdin.isatty() and sys.stdin.read().strip():
             raise Stop("more lines than were asked for; nothing is set")
         manager = stack.client("secretsmanager")
-        for arn, value in values.items():
-            manager.put_secret_value(SecretId=arn, SecretString=value)
-            print(f"Set {arn}")
+        for place, text in values.items():
+            manager.put_secret_value(SecretId=place, SecretString=text)
+            print(f"Set {place}")
 
     return secrets

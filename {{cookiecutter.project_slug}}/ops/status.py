@@ -61,7 +61,7 @@ def release(pipeline: Pipeline, stage: str) -> str:
 def drift(stack: Stack) -> str:
     """What the last comparison said, and whether there is a schedule for the next one."""
     text = last_comparison(stack)
-    if stack.parameters().get("DriftSchedule"):
+    if stack.parameters.get("DriftSchedule"):
         return text
     return f"{text}; the schedule is off (DriftSchedule is empty)"
 
@@ -80,8 +80,7 @@ def show(stack: Stack) -> None:
     """Prints the screen."""
     console = Console(highlight=False)
     pipeline = Pipeline(stack)
-    outputs = stack.outputs()
-    console.print(f"[bold]{pipeline.name}[/]  {outputs['PipelineUrl']}\n", soft_wrap=True)
+    console.print(f"[bold]{pipeline.name}[/]  {stack.output('PipelineUrl')}\n", soft_wrap=True)
     console.print(stages(pipeline))
     if review := approval.waiting(pipeline):
         console.print(f"\n[yellow]Waits in {review.stage}:[/]", end=" ")
@@ -90,7 +89,7 @@ def show(stack: Stack) -> None:
         "In qa": lambda: release(pipeline, QA),
         "In prod": lambda: release(pipeline, PRODUCTION),
         "Drift": lambda: drift(stack),
-        **credentials.status(stack, outputs),
+        **credentials.status(stack),
     }
     console.print()
     for name, question in rows.items():

@@ -88,7 +88,8 @@ def check_losses(plan: plans.Plan) -> None:
     if plan.losses:
         raise Stop(
             "this rollback would lose data, and nobody has approved that:"
-            f" {', '.join(plan.losses)}. {UNCHANGED} Revert the commit and push it: that plan can be approved"
+            f" {', '.join(plan.losses)}. {UNCHANGED}"
+            " Revert the commit and push it: that plan can be approved"
         )
 
 

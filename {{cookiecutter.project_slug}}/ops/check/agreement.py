@@ -42,9 +42,8 @@ def make_targets_exist(files: Files) -> Iterator[Finding]:
         in_build = command.place.file in files.buildspecs and "-" not in words  # make has options
         for target in named if in_build else ():
             if target not in targets:
-                yield Finding(
-                    *command.place, f"no make target {target}; {suggest(target, targets)}"
-                )
+                message = f"no make target {target}; {suggest(target, targets)}"
+                yield Finding(*command.place, message)
 
 
 @check
@@ -83,9 +82,8 @@ OPTIONS = r"(?:^|\s)(?:-[top]|--(?:target|output|profile|var|params|only))[ =]\S
 @check_after(bundle_has_known_keys)
 def what_is_run_exists(files: Files, bundle: Bundle) -> Iterator[Finding]:
     """Targets have the jobs and pipelines that commands run, also by a variable of tools.env."""
-    for command, arguments in files.search_commands(
-        r"databricks bundle\b[^|;&]*?\srun\s([^;|&>]*)"
-    ):
+    call = r"databricks bundle\b[^|;&]*?\srun\s([^;|&>]*)"
+    for command, arguments in files.search_commands(call):
         words = [word for word in re.sub(OPTIONS, " ", arguments).split() if word[0] != "-"]
         name, place = "".join(words[:1]).strip("\"'"), command.place
         variable = re.sub(r"\W", "", name)

@@ -129,19 +129,13 @@ def paths_exist(files: Files, bundle: Bundle) -> Iterator[Finding]:
 @check
 def references_are_declared(bundle: Bundle) -> Iterator[Finding]:
     """${var.name} is a variable of the bundle, ${resources.kind.name} one of its resources."""
-    declared = {
-        r"\$\{var\.([\w-]+)": ("variable", {*bundle.all.mapping("variables")}),
-        r"\$\{resources\.(\w+\.[\w-]+)": (
-            "resource",
-            {f"{r.kind}.{r.name}" for r in bundle.resources},
-        ),
-    }
+    declared = {f"var.{name}" for name in bundle.all.mapping("variables")}
+    declared |= {f"resources.{r.kind}.{r.name}" for r in bundle.resources}
     for leaf in leaves(bundle.all):
-        for pattern, (what, known) in declared.items():
-            for name in re.findall(pattern, str(leaf.value)):
-                if name not in known:
-                    message = f"the bundle has no {what} {name}; {suggest(name, known)}"
-                    yield Finding(*leaf.place, message)
+        for name in re.findall(r"\$\{(var\.[\w-]+|resources\.\w+\.[\w-]+)", str(leaf.value)):
+            if name not in declared:
+                message = f"the bundle has no {name}; {suggest(name, declared)}"
+                yield Finding(*leaf.place, message)
 
 
 def unknown(key: str, node: Map, known: Iterable[str]) -> Iterator[Finding]:

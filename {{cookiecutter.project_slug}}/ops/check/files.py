@@ -76,8 +76,8 @@ class Files:
             PARSERS.get(Path(file).suffix, str)(text)
         except (yaml.YAMLError, SyntaxError, ValueError, RecursionError) as error:
             lines = ["1", *re.findall(r"\bline (\d+)", str(error))]  # every parser says it in words
-            problem: object = getattr(error, "problem", None) or getattr(error, "msg", error)
-            message = f"cannot be read: {' '.join(str(problem).split())}; fix the syntax"
+            reason = getattr(error, "problem", None) or getattr(error, "msg", error)
+            message = f"cannot be read: {' '.join(str(reason).split())}; fix the syntax"
             yield Finding(file, int(lines[-1]), message)
         yield from reader.faults
 
@@ -177,9 +177,8 @@ def notebooks_exist(files: Files) -> Iterator[Finding]:
     for place, match in files.search(runs, ".py"):
         path = os.path.join(files.root, os.path.dirname(place.file), match[1])
         if not any(os.path.isfile(path + suffix) for suffix in ("", ".py", ".ipynb")):
-            yield Finding(
-                *place, f"runs the notebook {match[1]}, which does not exist; fix the path"
-            )
+            message = f"runs the notebook {match[1]}, which does not exist; fix the path"
+            yield Finding(*place, message)
 
 
 # Every key, as the CodeBuild user guide lists them. "*": any key; no value: no keys below.
@@ -238,9 +237,8 @@ def phases_have_commands(files: Files) -> Iterator[Finding]:
     for file, spec in files.buildspecs.items():
         phases = spec.mapping("phases")
         if not phases:
-            yield Finding(
-                file, 1, "has no phases, so it builds nothing; add phases: build: commands:"
-            )
+            message = "has no phases, so it builds nothing; add phases: build: commands:"
+            yield Finding(file, 1, message)
         for name, place in phases.at.items():
             phase = phases.mapping(name)
             if not phase.get("commands") and not phase.get("runtime-versions"):

@@ -73,7 +73,7 @@ Kind = TypeVar("Kind", Map, Seq, str)
 
 def misfit(place: Place, name: str, value: object, kind: type) -> Finding:
     """The finding for a value of another form than is needed."""
-    forms = {Map: "keys", Seq: "a list"}
+    forms: dict[type, str] = {Map: "keys", Seq: "a list"}
     form, needed = forms.get(type(value), "one value"), forms.get(kind, "one value")
     return Finding(*place, f"{name} has {form}, but needs {needed}; give it that form")
 

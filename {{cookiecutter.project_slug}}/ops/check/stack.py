@@ -127,16 +127,10 @@ class Stack:
         buildspec = plain(source.get("BuildSpec", "buildspec.yml"))  # CodeBuild's own default
         place = source.at.get("BuildSpec", self.resources.at[name])
         environment.sequence("EnvironmentVariables").mappings()  # nothing else is in that list
-        variables = [
-            Variable(
-                item.text("Name"),
-                item.get("Value"),
-                item.get("Type") == "SECRETS_MANAGER",
-                item.at.get("Value", place),
-            )
-            for item in maps(environment)
-            if "Name" in item
-        ]
+        variables = []
+        for item in (item for item in maps(environment) if "Name" in item):
+            is_secret, at = item.get("Type") == "SECRETS_MANAGER", item.at.get("Value", place)
+            variables.append(Variable(item.text("Name"), item.get("Value"), is_secret, at))
         role = "".join(references(properties.get("ServiceRole"))[:1])
         targets = self.targets(buildspec, place, variables)
         return Build(name, properties, role, buildspec, place, variables, targets)
@@ -164,9 +158,8 @@ class Stack:
     @cached_property
     def users(self) -> dict[str, dict[str, Place]]:
         """The targets whose builds use a logical name, and where; "" stands for no target."""
-        uses = [
-            (build, build.place, name) for build in self.builds for name in (build.name, build.role)
-        ]
+        uses = [(build, build.place, build.name) for build in self.builds]
+        uses += [(build, build.place, build.role) for build in self.builds]
         uses += [(build, variable.place, name) for build, variable, name in self.uses]
         users: dict[str, dict[str, Place]] = {}
         for build, place, name in uses:
@@ -203,11 +196,9 @@ class Stack:
         """The roles that get the policies of a resource."""
         if self.types[name] == ROLE:
             return [name]
-        properties = self.properties(name)
-        roles = references([properties.get("Roles"), properties.get("RoleName")])
-        for role, other in self.of_type(ROLE).items() if self.types[name] == POLICY else ():
-            roles += [role] * (name in references(other.get("ManagedPolicyArns")))
-        return roles
+        policy, others = self.properties(name), self.of_type(ROLE).items()
+        users = [role for role, p in others if name in references(p.get("ManagedPolicyArns"))]
+        return users + references([policy.get("Roles"), policy.get("RoleName")])
 
     def allowed(self, statement: Map) -> list[str]:
         """The resources that a policy's statement allows to use as RIGHTS has it."""
@@ -236,9 +227,12 @@ WARN_FROM, LIMIT = 48 * 1024, 51_200  # bytes; the limit is CloudFormation's for
 
 @check
 def template_fits_cloudformation(files: Files) -> Iterator[Finding]:
-    """The template is not larger than CloudFormation accepts; a warning comes before that."""
+    """The template is no larger than CloudFormation accepts; a warning comes before that."""
     size = len(files.text.get(STACK, "").encode())
-    message = f"{size:,} bytes of at most {LIMIT:,}; move resources of your own to another stack"
+    message = (
+        f"this template has {size:,} bytes, and CloudFormation accepts {LIMIT:,};"
+        " move resources of your own to another stack"
+    )
     if size >= WARN_FROM:
         yield Finding(STACK, 1, message, warning=size <= LIMIT)
 
@@ -248,7 +242,7 @@ def namespaces_differ_from_artifacts(stack: Stack) -> Iterator[Finding]:
     """No action's namespace has the name of an artifact."""
     for action in stack.pipeline:
         name = action.text("Namespace")
-        if name in stack.artifacts:
+        if name and name in stack.artifacts:
             message = f"{name} is an artifact too, which AWS refuses; rename it"
             yield Finding(*action.at["Namespace"], message)
 
@@ -261,9 +255,8 @@ def pipeline_runs_its_builds(stack: Stack) -> Iterator[Finding]:
         names = {build.name, plain(build.properties.get("Name"))}
         from_pipeline = build.properties.mapping("Source").text("Type") == "CODEPIPELINE"
         if projects and from_pipeline and not names & {*projects, *references(projects)}:
-            yield Finding(
-                *build.place, f"no action of the pipeline runs {build.name}; add its ProjectName"
-            )
+            message = f"no action of the pipeline runs {build.name}; add its ProjectName"
+            yield Finding(*build.place, message)
 
 
 @check

@@ -1,7 +1,7 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # The source at a glance
-# MAGIC The job's first task: with nothing to read, the run stops before anything is written.
+# MAGIC The job's first task. If there is nothing to read, the run stops before anything is written.
 
 # COMMAND ----------
 

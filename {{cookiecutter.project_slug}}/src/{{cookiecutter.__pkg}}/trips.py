@@ -1,4 +1,4 @@
-"""Taxi trips: which count, and what they come to."""
+"""Taxi trips: which of them count, and their sums."""
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -23,5 +23,5 @@ def trips_by_day(trips: DataFrame) -> DataFrame:
 
 
 def busiest_days(by_day: DataFrame, limit: int) -> DataFrame:
-    """Return the days with the most trips, busiest first; of equals, the earlier."""
+    """Return the days with the most trips, busiest first; of two equal days, the earlier."""
     return by_day.orderBy(F.desc("trips"), "day").limit(limit)

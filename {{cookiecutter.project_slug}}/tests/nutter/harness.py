@@ -1,7 +1,8 @@
 """Runs nutter fixtures strictly.
 
-nutter itself lets a fixture without tests pass, and loses every test of one whose `before_all`
-raises. Here whatever was expected and did not pass is a failure, in the report and for the job.
+nutter itself lets a fixture without tests pass, and loses every test of a fixture whose
+`before_all` raises. Here each expected test that did not pass is a failure, in the report and for
+the job.
 """
 
 import traceback

@@ -2,7 +2,7 @@
 # MAGIC %md
 # MAGIC # nutter tests
 # MAGIC Runs every fixture and fails unless every test of every fixture ran and passed.
-# MAGIC To add one: `%run` its notebook in a cell of its own, and name its class in the last cell.
+# MAGIC To add a fixture: `%run` its notebook in a cell of its own; name its class in the last cell.
 
 # COMMAND ----------
 

@@ -1,6 +1,6 @@
 # Databricks notebook source
 # MAGIC %md
-# MAGIC Tests of the function in `sample_notebook`, on made rows. Run them from `run_fixtures`.
+# MAGIC Tests of the function in `sample_notebook`, on sample rows. Run them from `run_fixtures`.
 
 # COMMAND ----------
 
@@ -12,7 +12,7 @@ from runtime.nutterfixture import NutterFixture
 
 
 class SampleNotebookFixture(NutterFixture):
-    """Each `run_x` acts, and `assertion_x` checks what came of it."""
+    """Each `run_x` acts, and `assertion_x` checks the result."""
 
     def before_all(self):
         self.trips = spark.createDataFrame(

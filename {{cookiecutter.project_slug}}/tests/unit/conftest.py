@@ -1,4 +1,4 @@
-"""A local Spark for the unit tests, and a few made trips."""
+"""A local Spark for the unit tests, and a few sample trips."""
 
 import os
 import re
@@ -14,20 +14,20 @@ JAVA = 17
 
 
 def java_version() -> int:
-    """Return the version of the Java that Spark would start, 0 where there is none."""
+    """Return the version of the Java that Spark starts, or 0 without one."""
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home, "bin", "java")) if home else shutil.which("java")
     try:
         shown = subprocess.run([java or "java", "-version"], capture_output=True, text=True).stderr
     except OSError:
         return 0
-    found = re.search(r'version "(\d+)', shown)
-    return int(found[1]) if found else 0
+    match = re.search(r'version "(\d+)', shown)
+    return int(match[1]) if match else 0
 
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory) -> SparkSession:
-    """Start Spark in this process; skip without Java, except where CI is set."""
+    """Start Spark in this process; skip without Java, or fail if CI is set."""
     if java_version() < JAVA:
         missing = (
             f"local Spark needs Java {JAVA} or newer, on PATH or in JAVA_HOME: "
@@ -50,7 +50,7 @@ def spark(tmp_path_factory) -> SparkSession:
 
 @pytest.fixture
 def trips(spark) -> DataFrame:
-    """Return made rows with the columns of samples.nyctaxi.trips: three good, four bad."""
+    """Return sample rows with the columns of samples.nyctaxi.trips: three good, four bad."""
     rows = [
         ("2026-01-05 08:00", "2026-01-05 08:20", 2.5, 12.0),
         ("2026-01-05 23:50", "2026-01-06 00:10", 4.0, 18.5),

@@ -1,0 +1,17 @@
+"""The Python of the template, and what it renders, as ruff and mypy see it."""
+
+import subprocess
+
+import pytest
+
+from conftest import ROOT, TEMPLATE
+
+
+@pytest.mark.xfail(strict=True, reason="until the parts are merged")
+def test_make_lint_finds_nothing_and_leaves_nothing_to_render() -> None:
+    before = sorted(TEMPLATE.rglob("*"))
+    # -o: the environment is there, whatever its age
+    lint = ["make", "--silent", "-o", ".venv/ready", "lint"]
+    result = subprocess.run(lint, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert sorted(TEMPLATE.rglob("*")) == before
