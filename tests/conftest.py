@@ -34,7 +34,7 @@ os.environ |= {"UV_FIND_LINKS": str(WHEELS)} if WHEELS.is_dir() else {}
 
 
 # The rendered repository's own check.
-CHECK = [sys.executable, "-B", "ops/check.py"]
+CHECK = [sys.executable, "-B", "-m", "ops", "check"]
 
 
 def need_java() -> None:

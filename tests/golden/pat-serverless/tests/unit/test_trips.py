@@ -1,4 +1,4 @@
-"""The rules about trips, on made rows."""
+"""The rules about trips, on sample rows."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""The pipeline: the source's trips, seen through a view, become a table by day."""
+"""The pipeline: turns the valid trips of the source into a table by day."""
 
 from pyspark import pipelines as dp
 from pyspark.sql import DataFrame
@@ -16,5 +16,5 @@ def valid_trips() -> DataFrame:
 
 @dp.materialized_view(comment="Trips, miles and fares by day of pickup")
 def trips_by_day() -> DataFrame:
-    """What readers query: a table that every run of the pipeline refreshes."""
+    """The table for readers; every run of the pipeline refreshes it."""
     return trips.trips_by_day(spark.read.table("valid_trips"))

@@ -1,1 +1,0 @@
-"""The code that the job and the pipeline share."""
