@@ -48,7 +48,7 @@ class Credentials:
                 continue
             identities = hosts.setdefault(variables["DATABRICKS_HOST"]["Value"], [])
             identity = self.identity(project, variables)
-            if identity not in identities:
+            if identity not in identities:  # builds with one role sign in as one identity
                 identities.append(identity)
         return hosts
 

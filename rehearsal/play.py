@@ -174,10 +174,11 @@ def opened(path: Path, say: Say = lambda _: None, **options: Any) -> Iterator[Re
 
 def start(path: Path, home: Path, options: Options, running: contextlib.ExitStack) -> Rehearsal:
     """Starts everything; `running` ends it."""
+    # A copy: what the rehearsal commits, installs and builds must not change the original.
     copy_repository(path, home / "repository")
     working_copy = WorkingCopy(home / "repository", home / "codecommit.git")
     working_copy.init()
-    locking = None
+    locking = None  # in the background, as the account does not need it
     if options.operator:
         locking = running.enter_context(working_copy.locking())
     if options.engine:

@@ -118,8 +118,9 @@ class Screen:
             return
         executions = self.played.pipeline.executions
         with self.lock:
-            for name, status in (item for one in executions for item in outcomes(one)):
-                self.print_once((len(executions), name, status))
+            for execution in executions:
+                for name, status in outcomes(execution):
+                    self.print_once((len(executions), name, status))
 
     def print_once(self, outcome: tuple[int, str, str]) -> None:
         """Prints an outcome, the first time that it is seen."""

@@ -15,6 +15,7 @@ from conftest import ROOT
 from rehearsal import play
 from rehearsal.databricks import spark
 from rehearsal.summary import times
+from rehearsing import APPROVED, decide
 
 PAIRS = 7
 LIMIT = 1.2
@@ -64,7 +65,7 @@ def rehearsal(kind: str) -> bool:
             opened = time.perf_counter()
             played.put_secrets()
             played.seconds["secrets"] = time.perf_counter() - opened
-            played.pipeline.decide = lambda *_: ("Approved", "")
+            decide(played, APPROVED)
             assert played.push().status == "Succeeded"
             table = times(played)
         took = time.perf_counter() - started

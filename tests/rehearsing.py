@@ -117,8 +117,7 @@ def decide(played: play.Rehearsal, answer: Answer | None) -> None:
 
 
 def search(played: play.Rehearsal, terminal: str) -> None:
-    """Asserts that no secret is in what a rehearsal left, and that the search would find one."""
-    assert leaks(played, terminal) == []
+    """Asserts that no secret is in what a rehearsal left; one that is put there is found."""
     canary = encoded(played.credentials.canary)[2]
     (played.home / "builds/canary.log").write_text(f"xx{canary}xx")
     assert leaks(played, terminal) == ["builds/canary.log"]

@@ -391,9 +391,6 @@ def test_a_build_that_is_killed_stops_and_the_next_push_goes_through(deploying, 
         assert played.push().status == "Succeeded"
 
 
-WAITS = re.compile("Production is at work; the plan is made|deployment to production is running;")
-
-
 def test_a_push_while_an_approval_waits_comes_after_it(deploying: Path, rehearsal) -> None:
     """The newest of those that wait takes the place of the older; nothing overtakes a review."""
     later: list[threading.Thread] = []
@@ -437,4 +434,4 @@ def test_a_push_while_an_approval_waits_comes_after_it(deploying: Path, rehearsa
         assert builds == dict(zip(names, (3, 2, 2), strict=True))
         (plan,) = (b for b in played.codebuild.builds if b.id == "my-data-project-plan:00000002")
         # Planned when the release before had been deployed: else this plan would be stale.
-        assert WAITS.search(plan.log.read_text())
+        assert "A deployment to production is running; the plan waits" in plan.log.read_text()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rehearsal import play
+from rehearsal.aws.codebuild.model import Build
 from rehearsal.aws.codepipeline.model import Answer, Execution
 from rehearsing import (
     APPROVED,
@@ -51,6 +52,12 @@ def log(execution: Execution, name: str) -> str:
     """The log of the first build of a stage."""
     (stage,) = (stage for stage in execution.stages if stage.name == name)
     return stage.actions[0].build.log.read_text()
+
+
+def drift(build: Build) -> tuple[str, str]:
+    """What the build that looks for drift exports, and nothing else: a word and a sentence."""
+    assert build.exported.keys() == {"DRIFT_STATUS", "DRIFT"}
+    return build.exported["DRIFT_STATUS"], build.exported["DRIFT"]
 
 
 def meanwhile(played: play.Rehearsal, happens: Change) -> None:
@@ -254,7 +261,7 @@ def test_what_is_made_anew_is_proved_with_its_rights(deploying: Path, rehearsal)
         second = played.push()
         assert second.status == "Succeeded", said(second, second.stopped_in.name)
         assert "DATA WOULD BE LOST: recreate pipelines.my_data_project_etl." in shown[1]
-        assert played.look_for_drift().exported == {"DRIFT": "none"}
+        assert drift(played.look_for_drift()) == ("in-sync", "none")
 
 
 def test_a_rollback_whose_files_are_gone_changes_nothing(deploying: Path, rehearsal) -> None:
@@ -319,24 +326,22 @@ def test_a_plan_of_another_client_is_deployed_with_a_warning(deploying: Path, re
 def test_drift_is_what_somebody_changed_by_hand(deploying: Path, rehearsal) -> None:
     with rehearsal(deploying) as played:
         build = played.look_for_drift()
-        assert (build.status, build.exported) == (
-            "SUCCEEDED",
-            {"DRIFT": "no deployment on record"},
-        )
+        assert build.status == "SUCCEEDED", build.log.read_text()
+        assert drift(build) == ("no-release", "no deployment on record")
         first = played.push()
         # A commit that waits for its approval, or was rejected, is no drift.
         edit(played.repository, JOB, "0 0 6 * * ?", "0 30 7 * * ?")
         decide(played, Answer("Rejected", "not today"))
         played.push()
         build = played.look_for_drift()
-        assert build.exported == {"DRIFT": "none"}, build.log.read_text()
+        assert drift(build) == ("in-sync", "none"), build.log.read_text()
         sent = len(played.mails)
 
         by_hand(played)
         build = played.look_for_drift()
         assert build.status == "SUCCEEDED", build.log.read_text()
         summary = "1 of 4 resources in prod are not as deployed"
-        assert build.exported == {"DRIFT": summary}
+        assert drift(build) == ("drifted", summary)
         (mail,) = played.mails[sent:]
         assert summary in mail
         assert "- changed jobs.my_data_project_job\n  - max_concurrent_runs" in mail
@@ -346,7 +351,7 @@ def test_drift_is_what_somebody_changed_by_hand(deploying: Path, rehearsal) -> N
         meanwhile(played, another_deployment)
         assert played.pipeline.start().status == "Failed"
         build = played.look_for_drift()
-        assert build.exported == {"DRIFT": "not known: the last deployment is Failed"}
+        assert drift(build) == ("unknown", "not known: the last deployment is Failed")
         assert len(played.mails) == sent + 3  # an approval, a failure, and no drift
 
         # Where it cannot look, another mail says so.

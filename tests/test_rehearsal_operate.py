@@ -32,6 +32,17 @@ def waiting(played) -> str:
     raise AssertionError("no approval waits")
 
 
+def reject_late(played, token: str) -> None:
+    """Answers an approval that has been answered."""
+    played.aws.client("codepipeline").put_approval_result(
+        pipelineName=played.pipeline.name,
+        stageName="Review",
+        actionName="Approve",
+        token=token,
+        result={"status": "Rejected", "summary": "too late"},
+    )
+
+
 def join(played) -> None:
     """Waits until everything that was started has ended."""
     for thread in played.api.background.threads:
@@ -45,23 +56,15 @@ def test_a_release_in_the_hands_of_its_operators(deploying: Path, rehearsal) -> 
         pushing = threading.Thread(target=played.push)
         pushing.start()
         token = waiting(played)
-        status = make(played, "status")
-        approved = make(played, "approve")
+        status, approved = make(played, "status"), make(played, "approve")
         pushing.join(90)
         (first,) = played.pipeline.executions
         assert first.status == "Succeeded", first
         assert "Waits in Review: Ada asks to deploy commit" in status
         assert "- create jobs.my_data_project_job" in approved and "Approved." in approved
         # Whoever answers second changes nothing.
-        client = played.aws.client("codepipeline")
         with pytest.raises(ClientError, match="InvalidApprovalToken"):
-            client.put_approval_result(
-                pipelineName=played.pipeline.name,
-                stageName="Review",
-                actionName="Approve",
-                token=token,
-                result={"status": "Rejected", "summary": "too late"},
-            )
+            reject_late(played, token)
 
         edit(played.repository, JOB, "0 0 6 * * ?", "0 30 7 * * ?")
         played.working_copy.push(played.branch)

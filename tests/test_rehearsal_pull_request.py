@@ -14,6 +14,7 @@ import yaml
 
 from rehearsal import play
 from rehearsal.aws.codebuild.model import Build, BuildRequest
+from rehearsal.aws.stack import Stack
 from rehearsing import edit
 
 SPEC = "cicd/buildspecs/pull_request.yml"
@@ -166,6 +167,32 @@ def test_a_build_by_hand_comments_on_nothing(repository: Path, rehearsal) -> Non
         assert comments(played) == []
 
 
+def forbidden(stack: Stack, bucket: str, key: str) -> dict[str, list[str]]:
+    """What a pull request's code may try, by the action that it needs: calls of `aws`."""
+    pipeline, role = stack.ref("Pipeline"), stack.arn("ProdBuildRole")
+    return {
+        "secretsmanager:GetSecretValue": [
+            f"secretsmanager get-secret-value --secret-id {stack.arn('ProdSecret')}",
+            f"secretsmanager get-secret-value --secret-id {stack.arn('QaSecret')}",
+        ],
+        "s3:GetObject": [f"s3api get-object --bucket {bucket} --key {key} stolen.zip"],
+        "s3:ListBucket": [f"s3api list-objects-v2 --bucket {bucket}"],
+        "s3:PutObject": [f"s3api put-object --bucket {bucket} --key {key} --body README.md"],
+        "codebuild:StartBuild": [
+            f"codebuild start-build --project-name my-data-project-{name}"
+            for name in ("prod", "pull-request")
+        ],
+        "codepipeline:StartPipelineExecution": [
+            f"codepipeline start-pipeline-execution --name {pipeline}"
+        ],
+        "sns:Publish": [f"sns publish --topic-arn {stack.arn('Topic')} --message hello"],
+        "sts:AssumeRole": [f"sts assume-role --role-arn {role} --role-session-name me"],
+        "kms:GenerateDataKey": [
+            f"kms generate-data-key --key-id {stack.arn('Key')} --key-spec AES_256"
+        ],
+    }
+
+
 def test_what_a_pull_request_cannot_reach(repository: Path, rehearsal) -> None:
     """Its buildspec is its own: it may ask for anything."""
 
@@ -177,28 +204,7 @@ def test_what_a_pull_request_cannot_reach(repository: Path, rehearsal) -> None:
         with zipfile.ZipFile(packed, "w") as archive:
             archive.writestr("README.md", "reviewed")
         aws.client("s3").put_object(Bucket=bucket, Key=key, Body=packed.getvalue())
-        pipeline, role = stack.ref("Pipeline"), stack.arn("ProdBuildRole")
-        asks = {
-            "secretsmanager:GetSecretValue": [
-                f"secretsmanager get-secret-value --secret-id {stack.arn('ProdSecret')}",
-                f"secretsmanager get-secret-value --secret-id {stack.arn('QaSecret')}",
-            ],
-            "s3:GetObject": [f"s3api get-object --bucket {bucket} --key {key} stolen.zip"],
-            "s3:ListBucket": [f"s3api list-objects-v2 --bucket {bucket}"],
-            "s3:PutObject": [f"s3api put-object --bucket {bucket} --key {key} --body README.md"],
-            "codebuild:StartBuild": [
-                f"codebuild start-build --project-name my-data-project-{name}"
-                for name in ("prod", "pull-request")
-            ],
-            "codepipeline:StartPipelineExecution": [
-                f"codepipeline start-pipeline-execution --name {pipeline}"
-            ],
-            "sns:Publish": [f"sns publish --topic-arn {stack.arn('Topic')} --message hello"],
-            "sts:AssumeRole": [f"sts assume-role --role-arn {role} --role-session-name me"],
-            "kms:GenerateDataKey": [
-                f"kms generate-data-key --key-id {stack.arn('Key')} --key-spec AES_256"
-            ],
-        }
+        asks = forbidden(stack, bucket, key)
         commands = [command for several in asks.values() for command in several]
         attempts = [f"if aws {command}; then echo 'REACHED IT'; fi" for command in commands]
         runs(played.repository, "env", *attempts)

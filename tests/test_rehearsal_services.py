@@ -246,7 +246,7 @@ def with_rule(default: Path, tmp_path: Path):
     def run(rule: str):
         root = tmp_path / "my-data-project"
         shutil.copytree(default, root, ignore=shutil.ignore_patterns(".git", ".venv"))
-        edit(root, "cicd/stack.yml", "\nResources:\n", f"\nResources:\n  AnotherRule:{rule}")
+        edit(root, "cicd/stack.yml", "\n  PushRule:\n", f"\n  AnotherRule:{rule}\n  PushRule:\n")
         build = "version: 0.2\nphases: {build: {commands: [ls]}}\n"
         (root / "cicd/buildspecs/pull_request.yml").write_text(build)
         return play.opened(root, quick=True, engine=False, operator=False)

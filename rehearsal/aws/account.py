@@ -39,6 +39,7 @@ class Account:
     def __init__(self, stack: Stack, repository: Path) -> None:
         self.stack = stack
         self.authorizer = Authorizer(stack)
+        # moto cannot decide for all services on resolved policies, so the front does it for all.
         self.front = Front(
             self.authorizer,
             rights.Facts(stack, self.has_object),
@@ -91,7 +92,7 @@ class Account:
         arn = self.stack.arn(role)
         answer = self.client("sts").assume_role(RoleArn=arn, RoleSessionName="rehearsal")
         keys = answer["Credentials"]
-        self.front.roles[keys["AccessKeyId"]] = role
+        self.front.roles[keys["AccessKeyId"]] = role  # by this key the front knows the caller
         return {
             "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
             "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],

@@ -71,7 +71,8 @@ class EventBus:
         """Puts an event on the bus; returns what the targets of its rules have started."""
         event = self.event(source, detail_type, detail, resource)
         record = Record(detail_type)
-        self.history.append(record)
+        self.history.append(record)  # before the targets run: they put events of their own
+        # All rules are matched before the first target runs, as each sees the same event.
         rules = {name: rule for name, rule in self.rules() if matches(rule, event)}
         record.rules += rules
         return [

@@ -123,6 +123,7 @@ SERVICES: dict[str, Rights] = {
 }
 
 
+# A generator asks for its rights one by one: AWS asks for a key only if the first right is there.
 def required(request: Request, facts: Facts) -> Iterator[Right]:
     """The rights that a request needs, in the order in which AWS asks for them."""
     return SERVICES.get(request.service, anything)(request, facts)

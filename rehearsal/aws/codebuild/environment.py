@@ -27,6 +27,7 @@ def environment(context: Context, spec: Buildspec, extra: dict[str, str]) -> dic
     section = spec.get("env", {})
     if unknown := set(section) - SECTIONS:
         raise PhaseError(f"the rehearsal does not know env: {sorted(unknown)}")
+    # Later ones win: the buildspec over the machine, the project and the caller over the buildspec.
     variables = {key: value for key, value in os.environ.items() if REGISTRY.fullmatch(key)}
     variables |= machine(context)
     variables |= codebuild(context)

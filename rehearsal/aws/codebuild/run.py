@@ -100,14 +100,14 @@ class Run:
         self.spec = source.read_buildspec(context)
         variables = environment(context, self.spec, self.settings.extra)
         make_image(context.folder.image, self.settings.aws)
-        variables |= self.settings.overrides
+        variables |= self.settings.overrides  # last: no buildspec brings Java back with --quick
         self.commands = Commands(context, self.spec, variables, self.log)
 
     def run_phases(self) -> bool:
         """The buildspec's phases: after a failure only post_build, and that only if build began."""
         assert self.commands
         unknown = sorted(set(self.spec["phases"]) - set(PHASES))
-        good = True
+        good = True  # whether the build has not failed so far
         for name in PHASES:
             section = self.spec["phases"].get(name, {})
             due = good or (name == "post_build" and self.build.reached("BUILD"))

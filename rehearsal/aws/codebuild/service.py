@@ -65,13 +65,13 @@ class CodeBuild:
         https://docs.aws.amazon.com/codebuild/latest/APIReference/API_StartBuild.html
         """
         logical = self.project(message.target)
-        given = start_input(message)
+        overrides = start_input(message)
         return self.run(
             logical,
             BuildRequest(
                 initiator=f"rule/{message.rule_arn.rpartition('/')[2]}",
-                variables=given.get("environmentVariablesOverride", []),
-                version=given.get("sourceVersion", ""),
+                variables=overrides.get("environmentVariablesOverride", []),
+                version=overrides.get("sourceVersion", ""),
             ),
         )
 
@@ -100,15 +100,15 @@ def start_input(message: Message) -> dict[str, Any]:
 
     Raises AwsError for what StartBuild would refuse, Unsupported for what is not played here.
     """
-    given: dict[str, Any] = message.input
-    if "detail-type" in given:
+    overrides: dict[str, Any] = message.input
+    if "detail-type" in overrides:
         return {}  # an event itself says nothing to StartBuild
     model = botocore.session.get_session().get_service_model("codebuild")
     shape = model.operation_model("StartBuild").input_shape
-    report = ParamValidator().validate({"projectName": message.target, **given}, shape)
-    if report.has_errors() or set(given) - set(shape.members):
-        why = f"{message.rule}: StartBuild: {report.generate_report()} {given}"
+    report = ParamValidator().validate({"projectName": message.target, **overrides}, shape)
+    if report.has_errors() or set(overrides) - set(shape.members):
+        why = f"{message.rule}: StartBuild: {report.generate_report()} {overrides}"
         raise AwsError("InvalidInputException", why)
-    if unknown := set(given) - EVENT_INPUT:
+    if unknown := set(overrides) - EVENT_INPUT:
         raise Unsupported(f"{message.rule}: no {sorted(unknown)} in a rehearsal")
-    return given
+    return overrides

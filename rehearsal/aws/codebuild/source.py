@@ -57,6 +57,7 @@ def clone(context: Context) -> None:
         context.build.role, "codecommit:GitPull", account.stack.arn(repository)
     )
     version = context.request.version or context.project.get("SourceVersion") or "HEAD"
+    # A whole clone, not a hard-linked one: the build may write into its .git.
     commands = (
         ["clone", "--quiet", "--no-local", "--no-checkout", str(account.codecommit.folder), "."],
         ["checkout", "--quiet", version, "--"],

@@ -75,6 +75,7 @@ def run_build(pipeline: Pipeline, execution: Execution, action: Action) -> None:
     for right in ("StartBuild", "BatchGetBuilds"):
         account.authorizer.require(pipeline.role, f"codebuild:{right}", account.stack.arn(project))
     action.inputs = input_locations(execution, action)
+    # They become the execution's only if the build succeeds: a failed action has no output.
     outputs = output_locations(pipeline, action)
     request = BuildRequest(
         initiator=f"codepipeline/{pipeline.name}",

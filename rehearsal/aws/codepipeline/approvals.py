@@ -28,6 +28,7 @@ class Approvals:
 
     def ask(self, execution: Execution, action: Action) -> Answer:
         """Waits for the answer to an approval."""
+        # The token is what a client sees of a waiting approval, and what its answer must repeat.
         action.token, action.answer = str(uuid.uuid4()), None
         answer = self.decide(execution, action) or self.wait(action)
         action.token = ""

@@ -109,6 +109,7 @@ class CodePipeline:
     def walk_stages(self, execution: Execution) -> str:
         """Runs the stages of an execution; returns how that ended."""
         for stage in execution.stages:
+            # One execution per stage at a time; a newer one overtakes those that wait.
             gate = self.gates[stage.name]
             if not gate.enter(execution):
                 return "Superseded"
@@ -186,6 +187,7 @@ class Background:
         thread = threading.Thread(target=work)
         self.threads.append(thread)
         thread.start()
+        # The answer names the execution, which is there as soon as the thread has begun it.
         while len(executions) == before and thread.is_alive():
             time.sleep(0.01)
         return executions[-1].id
