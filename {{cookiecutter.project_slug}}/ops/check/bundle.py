@@ -220,11 +220,13 @@ def located(error: str, resource: Resource, schema: Any, module: dict[str, Any])
     part, place = innermost(resource.definition, resource.place, schema, resource.definition, error)
     fix = "give it what the resource's reference asks for"
     unexpected = re.search("Unexpected field '(.+)' for class (.+)", error)
+    keys = part.at if isinstance(part, Map) else {}
     if unexpected:
         fields = dataclasses.fields(module[unexpected[2]])
         fix = suggest(unexpected[1], [field.name for field in fields])
-    if isinstance(part, Map) and part:
-        place = part.at[unexpected[1]] if unexpected else next(iter(part.at.values()))
+        place = keys.get(unexpected[1], place)
+    elif " missing " in error:  # a field, in the mapping with these keys
+        place = next(iter(keys.values()), place)
     return Finding(place, f"{resource.kind}.{resource.name}: {error}; {fix}")
 
 
@@ -234,6 +236,8 @@ def innermost(part: Any, at: Place, schema: Any, whole: Map, error: str) -> tupl
         part[index] = "${var.any}"  # fits everywhere
         changed = refusal(schema, whole) != error
         part[index] = value
+        if changed and str(value) in error:  # it says so itself
+            return value, place
         if changed:
             return innermost(value, place, schema, whole, error)
     return part, at
