@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ from typing import NamedTuple
 from ops.check import agreement, environments  # noqa: F401
 from ops.check.bundle import Bundle
 from ops.check.files import STACK, Files
-from ops.check.finding import CHECKS, FIRST, Check, Finding, NotCheckedError, check
+from ops.check.finding import CHECKS, FIRST, Check, Finding, Findings, NotCheckedError, Place, check
 from ops.check.stack import Stack
 
 sys.dont_write_bytecode = True  # a check leaves nothing behind
@@ -47,7 +46,7 @@ class CfnLint:
 
 
 @check
-def templates_pass_cfn_lint(lint: CfnLint) -> Iterator[Finding]:
+def templates_pass_cfn_lint(lint: CfnLint) -> Findings:
     """The stack's template has no finding of cfn-lint."""
     if not lint.process:
         what = "cicd/stack.yml against AWS's schemas"
@@ -57,12 +56,12 @@ def templates_pass_cfn_lint(lint: CfnLint) -> Iterator[Finding]:
         results = json.loads(output) if output or lint.process.returncode else []
     except ValueError:
         last = (errors.strip().splitlines() or ["nothing"])[-1]
-        yield Finding(STACK, 1, f"cfn-lint stopped, saying {last!r}; run it by itself")
+        yield Place(STACK, 1), f"cfn-lint stopped, saying {last!r}; run it by itself"
         return
     for result in results:
         line, rule = result["Location"]["Start"]["LineNumber"], result["Rule"]
         message = f"{result['Message']} (cfn-lint {rule['Id']}, {rule['Source']})"
-        yield Finding(result["Filename"], line, message)
+        yield Place(result["Filename"], line), message
 
 
 class Report(NamedTuple):
@@ -75,34 +74,34 @@ class Report(NamedTuple):
 
 def prove(files: Files, lint: CfnLint | None = None) -> Report:
     """Runs every check: on unreadable files only those that read each file by itself."""
+    files.parse()
     bundle = Bundle(files)
     stack = Stack(files, bundle)
     models = {"files": files, "bundle": bundle, "stack": stack, "lint": lint}
     report = Report({}, [], summary(files, bundle, stack))
-    together = not any(file.endswith((".yml", ".yaml", ".env")) for file in files.unreadable)
     for function in CHECKS:
         parameters = [*inspect.signature(function).parameters]
-        if is_due(function, report, together) and (lint or "lint" not in parameters):
+        if is_due(function, report, files) and (lint or "lint" not in parameters):
             try:
-                findings = {*function(*(models[name] for name in parameters))}
+                pairs = [*function(*(models[name] for name in parameters))]
             except NotCheckedError as reason:
                 report.not_checked.append(str(reason))
-            else:
-                report.findings[function.__name__] = findings
-    # What cannot be read has that finding and no other.
-    for name, findings in report.findings.items():
-        if name != "files_can_be_read":
-            findings -= {finding for finding in findings if finding.file in files.unreadable}
-    places = {finding[:2] for findings in report.findings.values() for finding in findings}
-    report.findings["forms"] = {item for item in files.misfits if item[:2] not in places}
+                continue
+            # What cannot be read has that finding and no other.
+            known = files.unreadable if function.__name__ != "files_can_be_read" else set()
+            found = {Finding(place, text) for place, text in pairs if place.file not in known}
+            report.findings[function.__name__] = found
+    places = {finding.place for found in report.findings.values() for finding in found}
+    report.findings["forms"] = {item for item in files.misfits if item.place not in places}
     return report
 
 
-def is_due(function: Check, report: Report, together: bool) -> bool:
+def is_due(function: Check, report: Report, files: Files) -> bool:
     """Whether a check can say something that does not mislead."""
     if function in FIRST and report.findings.get(FIRST[function].__name__):
         return False
-    return together or function.__module__ in ("ops.check.files", __name__)
+    alone = function.__module__ in ("ops.check.files", __name__)
+    return alone or not any(file.endswith((".yml", ".yaml", ".env")) for file in files.unreadable)
 
 
 def summary(files: Files, bundle: Bundle, stack: Stack) -> str:
@@ -124,11 +123,11 @@ def run(path: Path, strict: bool) -> int:
         print("This is a bug in ops/check: please report the lines above.", file=sys.stderr)
         return 2
     findings = sorted({finding for found in report.findings.values() for finding in found})
-    for file, line, message, warning in findings:
-        print(f"{file}:{line}: {'warning: ' if warning else ''}{message}")
+    for place, message in findings:
+        print(f"{place.file}:{place.line}: {message}")
     for what in report.not_checked:
         print(f"not checked: {what} (`make check` installs it)")
-    failed = not all(finding.warning for finding in findings)
+    failed = not all(finding.is_warning for finding in findings)
     if not failed:
         print(f"no findings in {report.summary}")
     return int(failed or (strict and bool(report.not_checked)))

@@ -12,26 +12,23 @@ from typing import Any
 
 from ops.check.bundle import Bundle, bundle_has_known_keys
 from ops.check.files import Files
-from ops.check.finding import Finding, Place, check, check_after, suggest
+from ops.check.finding import Findings, Place, check, check_after, suggest
 from ops.check.stack import SECRET, TARGET, Stack
 
 NAMES, PREFLIGHT = "cicd/steps/names.py", "cicd/steps/preflight.py"
 
 
-# ---- Commands -----------------------------------------------------------------------------------
-
-
 @check
-def scripts_exist(files: Files, bundle: Bundle) -> Iterator[Finding]:
+def scripts_exist(files: Files, bundle: Bundle) -> Findings:
     """The scripts that commands name exist."""
     pattern = r"(?<![\w./:$}-])(?:\./)?([\w-]+/[\w./-]+\.(?:py|sh|env))\b"
     for command, script in files.search_commands(pattern):
         if not os.path.isfile(files.root / script):
-            yield Finding(*command.place, f"names {script}, which does not exist; fix the path")
+            yield command.place, f"names {script}, which does not exist; fix the path"
 
 
 @check
-def make_targets_exist(files: Files) -> Iterator[Finding]:
+def make_targets_exist(files: Files) -> Findings:
     """The Makefile has the targets that builds make."""
     makefile = files.text.get("Makefile", "")
     targets = " ".join(re.findall(r"(?m)^([^\s#:=][^#:=]*):(?!=)", makefile)).split()
@@ -42,45 +39,43 @@ def make_targets_exist(files: Files) -> Iterator[Finding]:
         in_build = command.place.file in files.buildspecs and "-" not in words  # make has options
         for target in named if in_build else ():
             if target not in targets:
-                message = f"no make target {target}; {suggest(target, targets)}"
-                yield Finding(*command.place, message)
+                yield command.place, f"no make target {target}; {suggest(target, targets)}"
 
 
 @check
-def ops_commands_exist(files: Files) -> Iterator[Finding]:
+def ops_commands_exist(files: Files) -> Findings:
     """The package ops has the commands that the Makefile and the builds call."""
     source = "\n".join(text for file, text in files.text.items() if re.match(r"ops/.*\.py", file))
     for command, name in files.search_commands(r"-m ops ([a-z][\w-]*)"):
         function = name.replace("-", "_")
         if not re.search(rf"\bdef {function}\b|command\(\W*{name}\W", source):
-            yield Finding(*command.place, f"python -m ops has no command {name}; fix the name")
+            yield command.place, f"python -m ops has no command {name}; fix the name"
 
 
 @check
-def targets_exist(files: Files, bundle: Bundle) -> Iterator[Finding]:
+def targets_exist(files: Files, bundle: Bundle) -> Findings:
     """The bundle has the targets that commands name."""
     for command, target in files.search_commands(TARGET):
         if target not in bundle.targets:
-            yield Finding(*command.place, f"no target {target}; {suggest(target, bundle.targets)}")
+            yield command.place, f"no target {target}; {suggest(target, bundle.targets)}"
 
 
 @check
-def builds_name_their_target(files: Files) -> Iterator[Finding]:
+def builds_name_their_target(files: Files) -> Findings:
     """No command of a build acts on the default target by leaving it out."""
     verbs = r"databricks bundle\b[^|;&]*?\s(?:validate|plan|deploy|summary|run|open|sync|destroy)\b"
     scripts = r"cicd/steps/(?:preflight\.py|run_nutter\.sh)"
     target = r"\s(?:-t|--target)|\.(?:py|sh)\s+[\"']?[\w$]"
     for command, part in files.search_commands(rf"(?:{verbs}|{scripts})(?!\S)[^|;&]*"):
         if command.place.file.startswith("cicd/") and not re.search(target, part):
-            message = "names no target, so acts on the default one; add -t and a target"
-            yield Finding(*command.place, message)
+            yield command.place, "names no target, so acts on the default one; add -t and a target"
 
 
 OPTIONS = r"(?:^|\s)(?:-[top]|--(?:target|output|profile|var|params|only))[ =]\S+"
 
 
 @check_after(bundle_has_known_keys)
-def what_is_run_exists(files: Files, bundle: Bundle) -> Iterator[Finding]:
+def what_is_run_exists(files: Files, bundle: Bundle) -> Findings:
     """Targets have the jobs and pipelines that commands run, also by a variable of tools.env."""
     call = r"databricks bundle\b[^|;&]*?\srun\s([^;|&>]*)"
     for command, arguments in files.search_commands(call):
@@ -93,10 +88,7 @@ def what_is_run_exists(files: Files, bundle: Bundle) -> Iterator[Finding]:
         known = [resource.name for resource in bundle.resources if resource.target in targets]
         if known and re.fullmatch(r"[\w-]+", name) and name not in known:
             where = f"the target {targets[0]}" if len(targets) == 1 else "any target"
-            yield Finding(*place, f"runs {name}, which is not in {where}; {suggest(name, known)}")
-
-
-# ---- Buildspecs ---------------------------------------------------------------------------------
+            yield place, f"runs {name}, which is not in {where}; {suggest(name, known)}"
 
 
 def named_buildspecs(files: Files, stack: Stack) -> dict[str, Place]:
@@ -108,49 +100,45 @@ def named_buildspecs(files: Files, stack: Stack) -> dict[str, Place]:
 
 
 @check
-def buildspecs_exist(files: Files, stack: Stack) -> Iterator[Finding]:
+def buildspecs_exist(files: Files, stack: Stack) -> Findings:
     """The buildspecs that are named exist."""
     for file, place in named_buildspecs(files, stack).items():
         if file not in files.text:
-            message = f"names the buildspec {file}, which does not exist; fix the path"
-            yield Finding(*place, message)
+            yield place, f"names the buildspec {file}, which does not exist; fix the path"
 
 
 @check
-def buildspecs_are_used(files: Files, stack: Stack) -> Iterator[Finding]:
+def buildspecs_are_used(files: Files, stack: Stack) -> Findings:
     """Every buildspec is named somewhere."""
     for file in files.buildspecs.keys() - named_buildspecs(files, stack).keys():
         if "cicd/buildspecs/" in file:
             message = "neither cicd/stack.yml nor ops/ names it; name it there, or remove it"
-            yield Finding(file, 1, message)
-
-
-# ---- Versions -----------------------------------------------------------------------------------
+            yield Place(file, 1), message
 
 
 @check
-def packages_have_their_pins(files: Files) -> Iterator[Finding]:
+def packages_have_their_pins(files: Files) -> Findings:
     """What has to repeat a package's version of tools.env repeats it right."""
     pins = {"nutter": "NUTTER", "databricks-bundles": "DATABRICKS_CLI", "uv": "UV"}
     for place, match in files.search(r"\b(nutter|databricks-bundles|uv)==(\d[\w.]*)"):
         pin = files.pins.get(f"{pins[match[1]]}_VERSION", match[2])
         if match[2] != pin:
-            yield Finding(*place, f"{match[2]}, but cicd/tools.env pins {pin}; make them equal")
+            yield place, f"{match[2]}, but cicd/tools.env pins {pin}; make them equal"
 
 
 @check
-def builds_have_the_pinned_python(files: Files) -> Iterator[Finding]:
+def builds_have_the_pinned_python(files: Files) -> Findings:
     """The buildspecs install the Python of tools.env."""
     pin = files.pins.text("PYTHON_VERSION")
     for spec in files.buildspecs.values():
         runtimes = spec.mapping("phases", "install", "runtime-versions")
         if pin and runtimes.text("python") not in ("", pin):
             place = runtimes.at["python"]
-            yield Finding(*place, f"cicd/tools.env pins Python {pin}; make them equal")
+            yield place, f"cicd/tools.env pins Python {pin}; make them equal"
 
 
 @check
-def bundle_accepts_the_client(files: Files, bundle: Bundle) -> Iterator[Finding]:
+def bundle_accepts_the_client(files: Files, bundle: Bundle) -> Findings:
     """The bundle accepts the Databricks CLI that tools.env pins."""
     compare = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
     pin, settings = files.pins.text("DATABRICKS_CLI_VERSION"), bundle.all.mapping("bundle")
@@ -159,14 +147,11 @@ def bundle_accepts_the_client(files: Files, bundle: Bundle) -> Iterator[Finding]
         client, limit = ([int(n) for n in re.findall(r"\d+", v)] for v in (pin, bound))
         if not compare.get(sign, operator.eq)(client, limit):
             message = f"refuses the {pin} that cicd/tools.env pins; change one of them"
-            yield Finding(*settings.at["databricks_cli_version"], message)
-
-
-# ---- Hosts and branch ---------------------------------------------------------------------------
+            yield settings.at["databricks_cli_version"], message
 
 
 @check
-def production_targets_have_hosts(bundle: Bundle, stack: Stack) -> Iterator[Finding]:
+def production_targets_have_hosts(bundle: Bundle, stack: Stack) -> Findings:
     """A target in production mode has a host; one that a build deploys to has its own."""
     built = {target for build in stack.builds for target in build.targets}
     for name, target in bundle.targets.items():
@@ -174,11 +159,11 @@ def production_targets_have_hosts(bundle: Bundle, stack: Stack) -> Iterator[Find
         if name not in built:  # the builds' preflight.py reads the target's own host only
             settings |= {*bundle.all.mapping("workspace")}
         if target.get("mode") == "production" and not settings & {"host", "profile"}:
-            yield Finding(*target.at["mode"], f"{name} has no host; add workspace: host:")
+            yield target.at["mode"], f"{name} has no host; add workspace: host:"
 
 
 @check
-def hosts_are_equal(bundle: Bundle, stack: Stack) -> Iterator[Finding]:
+def hosts_are_equal(bundle: Bundle, stack: Stack) -> Findings:
     """A build gets from the stack the host that its target has in the bundle."""
     parameters = stack.template.mapping("Parameters")
     for build, variable, name in stack.uses:
@@ -191,36 +176,35 @@ def hosts_are_equal(bundle: Bundle, stack: Stack) -> Iterator[Finding]:
         if host and default and host != default and not foreign:
             file, line = workspace.at["host"]
             message = f"{default}, but {target}'s host in {file}:{line} is {host}; make them equal"
-            yield Finding(*parameters.mapping(name).at["Default"], message)
+            yield parameters.mapping(name).at["Default"], message
 
 
 @check
-def branches_are_equal(bundle: Bundle, stack: Stack) -> Iterator[Finding]:
+def branches_are_equal(bundle: Bundle, stack: Stack) -> Findings:
     """The pipeline's branch is the one from which the bundle may be deployed."""
     branch = stack.template.text("Parameters", "BranchName", "Default")
     for target in bundle.targets.values():
         git = target.mapping("git")
         if branch and git.text("branch") not in ("", branch):
-            message = f"BranchName in cicd/stack.yml is {branch}; make them equal"
-            yield Finding(*git.at["branch"], message)
+            yield git.at["branch"], f"BranchName in cicd/stack.yml is {branch}; make them equal"
 
 
 @check
-def preflight_reads_the_hosts(files: Files, bundle: Bundle) -> Iterator[Finding]:
+def preflight_reads_the_hosts(files: Files, bundle: Bundle) -> Findings:
     """The builds' preflight.py, which has no YAML, finds the hosts that YAML has."""
     if not files.readable(PREFLIGHT):
         return
     try:
         bundle_host = load(files.root / PREFLIGHT)["bundle_host"]
     except Exception as error:  # of that script, whose code runs here
-        yield Finding(PREFLIGHT, 1, f"cannot be loaded: {error!r}; run it by itself")
+        yield Place(PREFLIGHT, 1), f"cannot be loaded: {error!r}; run it by itself"
         return
     for name, target in bundle.targets.items():
         workspace = target.mapping("workspace")
         host = workspace.text("host")
         if host and bundle_host(files.text["databricks.yml"], name) != host:
             message = "cicd/steps/preflight.py does not find this host; write it in one plain line"
-            yield Finding(*workspace.at["host"], message)
+            yield workspace.at["host"], message
 
 
 def load(script: Path) -> dict[str, Any]:
@@ -234,9 +218,6 @@ def load(script: Path) -> dict[str, Any]:
         for name in {*sys.modules} - before:  # another repository's are not these
             if str(getattr(sys.modules[name], "__file__", "")).startswith(str(script.parent)):
                 del sys.modules[name]
-
-
-# ---- Names that builds and commands share -------------------------------------------------------
 
 
 def constants(source: str) -> Iterator[tuple[str, str, int]]:
@@ -255,7 +236,7 @@ def elements(node: ast.expr) -> list[ast.expr]:
 
 
 @check
-def shared_names_are_the_pipelines(files: Files, stack: Stack) -> Iterator[Finding]:
+def shared_names_are_the_pipelines(files: Files, stack: Stack) -> Findings:
     """The pipeline has the stages and artifacts of names.py."""
     stages = [part.text("Name") for part in stack.pipeline if "Actions" in part]
     known = {
@@ -265,11 +246,11 @@ def shared_names_are_the_pipelines(files: Files, stack: Stack) -> Iterator[Findi
     for name, text, line in constants(files.readable(NAMES)):
         if text not in known.get(name, [text]):
             message = f"the pipeline in cicd/stack.yml has no {text}; {suggest(text, known[name])}"
-            yield Finding(NAMES, line, message)
+            yield Place(NAMES, line), message
 
 
 @check
-def placeholders_are_equal(files: Files, stack: Stack) -> Iterator[Finding]:
+def placeholders_are_equal(files: Files, stack: Stack) -> Findings:
     """Secrets start with the placeholder of names.py; client IDs may have it."""
     values = {name: text for name, text, _ in constants(files.readable(NAMES))}
     placeholder = values.get("PLACEHOLDER", "")
@@ -278,9 +259,9 @@ def placeholders_are_equal(files: Files, stack: Stack) -> Iterator[Finding]:
         generated = secret.mapping("GenerateSecretString")
         template = generated.text("SecretStringTemplate")
         if placeholder and template and f'"{placeholder}"' not in template:
-            yield Finding(*generated.at["SecretStringTemplate"], message)
+            yield generated.at["SecretStringTemplate"], message
     parameters = stack.template.mapping("Parameters")
     for name in (name for name in parameters if name.endswith("ClientId")):
         parameter = parameters.mapping(name)
         if placeholder not in parameter.text("Default") + parameter.text("AllowedPattern"):
-            yield Finding(*parameters.at[name], message)
+            yield parameters.at[name], message

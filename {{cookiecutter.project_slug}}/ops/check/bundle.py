@@ -9,7 +9,7 @@ import os
 import pkgutil
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from ops.check.files import BUNDLE, Files
-from ops.check.finding import Finding, NotCheckedError, Place, check, suggest
+from ops.check.finding import Finding, Findings, NotCheckedError, Place, check, suggest
 from ops.check.reading import (
     LOADER,
     Keys,
@@ -88,18 +88,18 @@ KEYS: Keys = yaml.load(
 
 
 @check
-def bundle_has_known_keys(bundle: Bundle) -> Iterator[Finding]:
+def bundle_has_known_keys(bundle: Bundle) -> Findings:
     """The bundle's files have a bundle's keys."""
     for file in bundle.names:
         yield from unknown_keys(bundle.files.yaml.mapping(file), "a bundle", KEYS)
 
 
 @check
-def resource_files_are_included(files: Files, bundle: Bundle) -> Iterator[Finding]:
+def resource_files_are_included(files: Files, bundle: Bundle) -> Findings:
     """databricks.yml leaves out no file in resources/."""
     for file in files.yaml.keys() - files.included:
         if file.startswith("resources/"):
-            yield Finding(file, 1, "databricks.yml does not include this file; add it to include:")
+            yield Place(file, 1), "databricks.yml does not include this file; add it to include:"
 
 
 PATHS = {"notebook_path", "python_file", "root_path", "include", "paths"}
@@ -116,37 +116,35 @@ def is_source(leaf: Leaf, text: str) -> bool:
 
 
 @check
-def paths_exist(files: Files, bundle: Bundle) -> Iterator[Finding]:
+def paths_exist(files: Files, bundle: Bundle) -> Findings:
     """The bundle's relative paths lead to files."""
     for leaf in leaves(bundle.all):
         folder = os.path.join(files.root, os.path.dirname(leaf.place.file))
         paths = glob.iglob(f"{glob.escape(folder)}/{leaf.value}", recursive=True)
         if is_source(leaf, files.text[leaf.place.file]) and not any(map(os.path.exists, paths)):
-            message = f"{leaf.key}: {leaf.value} leads nowhere from here; fix the path"
-            yield Finding(*leaf.place, message)
+            yield leaf.place, f"{leaf.key}: {leaf.value} leads nowhere from here; fix the path"
 
 
 @check
-def references_are_declared(bundle: Bundle) -> Iterator[Finding]:
+def references_are_declared(bundle: Bundle) -> Findings:
     """${var.name} is a variable of the bundle, ${resources.kind.name} one of its resources."""
     declared = {f"var.{name}" for name in bundle.all.mapping("variables")}
     declared |= {f"resources.{r.kind}.{r.name}" for r in bundle.resources}
     for leaf in leaves(bundle.all):
         for name in re.findall(r"\$\{(var\.[\w-]+|resources\.\w+\.[\w-]+)", str(leaf.value)):
             if name not in declared:
-                message = f"the bundle has no {name}; {suggest(name, declared)}"
-                yield Finding(*leaf.place, message)
+                yield leaf.place, f"the bundle has no {name}; {suggest(name, declared)}"
 
 
-def unknown(key: str, node: Map, known: Iterable[str]) -> Iterator[Finding]:
+def unknown(key: str, node: Map, known: Iterable[str]) -> Findings:
     """The finding for a key whose value is not known, and no reference."""
     value = node.text(key)
     if key in node and value not in known and "$" not in value:
-        yield Finding(*node.at[key], f"no {key} {value}; {suggest(value, known)}")
+        yield node.at[key], f"no {key} {value}; {suggest(value, known)}"
 
 
 @check
-def tasks_fit_their_job(bundle: Bundle) -> Iterator[Finding]:
+def tasks_fit_their_job(bundle: Bundle) -> Findings:
     """Tasks name tasks, environments and clusters that their job has."""
     for job in bundle.jobs:
         known = {
@@ -168,7 +166,7 @@ def normal(name: str) -> str:
 
 
 @check
-def wheel_tasks_fit_the_package(files: Files, bundle: Bundle) -> Iterator[Finding]:
+def wheel_tasks_fit_the_package(files: Files, bundle: Bundle) -> Findings:
     """Wheel tasks name this package and an entry point of it, or a package of their libraries."""
     toml: dict[str, Any] = tomllib.loads(files.readable("pyproject.toml"))
     project = toml.get("project", {})
@@ -185,7 +183,7 @@ def wheel_tasks_fit_the_package(files: Files, bundle: Bundle) -> Iterator[Findin
 
 
 @check
-def resources_fit_their_schemas(bundle: Bundle) -> Iterator[Finding]:
+def resources_fit_their_schemas(bundle: Bundle) -> Findings:
     """Each resource, as each target deploys it, is one that Databricks' own package can load."""
     try:
         import databricks.bundles as package
@@ -205,7 +203,7 @@ def resources_fit_their_schemas(bundle: Bundle) -> Iterator[Finding]:
                 loaded = schema.from_dict(resource.definition).as_dict()
                 yield from taken_for_words(resource.definition, loaded)
         elif kinds := difflib.get_close_matches(resource.kind, known, 1):  # it lacks some kinds
-            yield Finding(*resource.kind_place, f"no kind of resource; did you mean {kinds[0]}?")
+            yield resource.kind_place, f"no kind of resource; did you mean {kinds[0]}?"
 
 
 def refusal(schema: Any, definition: Map) -> str:
@@ -222,12 +220,14 @@ def located(error: str, resource: Resource, schema: Any, module: dict[str, Any])
     part, place = innermost(resource.definition, resource.place, schema, resource.definition, error)
     fix = "give it what the resource's reference asks for"
     unexpected = re.search("Unexpected field '(.+)' for class (.+)", error)
+    keys = part.at if isinstance(part, Map) else {}
     if unexpected:
         fields = dataclasses.fields(module[unexpected[2]])
         fix = suggest(unexpected[1], [field.name for field in fields])
-    if isinstance(part, Map) and part:
-        place = part.at[unexpected[1]] if unexpected else next(iter(part.at.values()))
-    return Finding(*place, f"{resource.kind}.{resource.name}: {error}; {fix}")
+        place = keys.get(unexpected[1], place)
+    elif " missing " in error:  # a field, in the mapping with these keys
+        place = next(iter(keys.values()), place)
+    return Finding(place, f"{resource.kind}.{resource.name}: {error}; {fix}")
 
 
 def innermost(part: Any, at: Place, schema: Any, whole: Map, error: str) -> tuple[object, Place]:
@@ -236,17 +236,19 @@ def innermost(part: Any, at: Place, schema: Any, whole: Map, error: str) -> tupl
         part[index] = "${var.any}"  # fits everywhere
         changed = refusal(schema, whole) != error
         part[index] = value
+        if changed and str(value) in error:  # it says so itself
+            return value, place
         if changed:
             return innermost(value, place, schema, whole, error)
     return part, at
 
 
-def taken_for_words(written: object, loaded: Any) -> Iterator[Finding]:
+def taken_for_words(written: object, loaded: Any) -> Findings:
     """Keys or lists that the package took for one word, as it does without complaint."""
     loaded = dict(enumerate(loaded)) if isinstance(loaded, list) else loaded
     for index, value, place in children(written):
         taken = loaded.get(index)
         if isinstance(value, Map | Seq) and isinstance(taken, str):
-            yield Finding(*place, f"{index} wants one word, not keys or a list; indent it right")
+            yield place, f"{index} wants one word, not keys or a list; indent it right"
         elif isinstance(taken, dict | list):
             yield from taken_for_words(value, taken)

@@ -2,63 +2,57 @@
 
 import itertools
 import re
-from collections.abc import Iterator
 
-from ops.check.finding import Finding, check, check_after
+from ops.check.finding import Findings, check, check_after
 from ops.check.reading import maps
 from ops.check.stack import POLICY, RIGHTS, SECRET, Build, Stack, Variable, plain, references
 
 
 @check
-def builds_work_on_one_target(stack: Stack) -> Iterator[Finding]:
+def builds_work_on_one_target(stack: Stack) -> Findings:
     """A build works on one target, and on the one that its name and its credentials are for."""
     for build in stack.builds:
         for (first, (_, line)), (target, place) in itertools.pairwise(build.targets.items()):
-            message = f"this build works on {first} (line {line}) and {target}; name one"
-            yield Finding(*place, message)
+            yield place, f"this build works on {first} (line {line}) and {target}; name one"
         values = [v.value for v in build.variables if "DATABRICKS_" in v.name]
         owners = {stack.environment(name) for name in [build.name, *references(values)]}
         if len(build.targets) == len(owners) == 1 and not owners & {"", *build.targets}:
             target, owner = *build.targets, *owners
             works = f"{build.buildspec} works on {target} (line {build.targets[target].line})"
-            message = f"{build.name} is {owner}'s, but {works}; name another buildspec"
-            yield Finding(*build.place, message)
+            yield build.place, f"{build.name} is {owner}'s, but {works}; name another buildspec"
 
 
 @check_after(builds_work_on_one_target)
-def secrets_are_not_shared(stack: Stack) -> Iterator[Finding]:
+def secrets_are_not_shared(stack: Stack) -> Findings:
     """A secret that is not named after an environment is used by the builds of one only."""
     for name in stack.of_type(SECRET):
         targets = stack.users.get(name, {})
         if len(targets) > 1 and not stack.environment(name):
             shared = " and ".join(target or "no target" for target in targets)
-            message = f"{name} is shared by {shared}; give each its own"
-            yield Finding(*max(targets.values()), message)
+            yield max(targets.values()), f"{name} is shared by {shared}; give each its own"
 
 
 @check_after(builds_work_on_one_target)
-def secrets_are_hidden(stack: Stack) -> Iterator[Finding]:
+def secrets_are_hidden(stack: Stack) -> Findings:
     """Variables with a secret's name take it from a secret of this stack."""
     secrets = stack.of_type(SECRET)
     for variable in (variable for build in stack.builds for variable in build.variables):
         if not variable.is_secret and re.search("(TOKEN|SECRET|PASSWORD)$", variable.name):
-            message = f"{variable.name} is in the open; say Type: SECRETS_MANAGER"
-            yield Finding(*variable.place, message)
+            yield variable.place, f"{variable.name} is in the open; say Type: SECRETS_MANAGER"
         if variable.is_secret and not secrets.keys() & set(references(variable.value)):
             secret = plain(variable.value)
             message = f"{secret} is no secret of this stack; name one of its own by !Sub"
-            yield Finding(*variable.place, message)
+            yield variable.place, message
 
 
 @check_after(builds_work_on_one_target)
-def secrets_have_their_keys(stack: Stack) -> Iterator[Finding]:
+def secrets_have_their_keys(stack: Stack) -> Findings:
     """The keys that builds take from a secret are in the secret."""
     for variable in (variable for build in stack.builds for variable in build.variables):
         for name, key in re.findall(r"\$\{(\w+)\}:([\w-]+)", plain(variable.value)):
             secret = stack.properties(name).mapping("GenerateSecretString")
             if secret and f'"{key}"' not in plain(secret.get("SecretStringTemplate")):
-                message = f"{name} has no key {key}; add it to its SecretStringTemplate"
-                yield Finding(*variable.place, message)
+                yield variable.place, f"{name} has no key {key}; add it to its SecretStringTemplate"
 
 
 def foreign_owner(stack: Stack, build: Build, variable: Variable, name: str) -> str:
@@ -69,16 +63,15 @@ def foreign_owner(stack: Stack, build: Build, variable: Variable, name: str) -> 
 
 
 @check_after(builds_work_on_one_target)
-def credentials_are_the_builds_own(stack: Stack) -> Iterator[Finding]:
+def credentials_are_the_builds_own(stack: Stack) -> Findings:
     """No build gets the credential or the host of another environment."""
     for build, variable, name in stack.uses:
         if owner := foreign_owner(stack, build, variable, name):
-            message = f"{build.name} gets {name}, which is {owner}'s; give it its own"
-            yield Finding(*variable.place, message)
+            yield variable.place, f"{build.name} gets {name}, which is {owner}'s; give it its own"
 
 
 @check_after(builds_work_on_one_target)
-def builds_may_use_what_they_get(stack: Stack) -> Iterator[Finding]:
+def builds_may_use_what_they_get(stack: Stack) -> Findings:
     """The role of a build may read its secrets, and decrypt with their keys."""
     for build, variable, name in stack.uses:
         if foreign_owner(stack, build, variable, name) or not build.role:
@@ -88,11 +81,11 @@ def builds_may_use_what_they_get(stack: Stack) -> Iterator[Finding]:
             right = RIGHTS.get(stack.types.get(used, ""))
             if right and (build.role, used) not in stack.rights:
                 message = f"{build.role} may not {right.verb} {used}; allow it {right.action}"
-                yield Finding(*variable.place, message)
+                yield variable.place, message
 
 
 @check_after(builds_work_on_one_target)
-def rights_end_at_the_environment(stack: Stack) -> Iterator[Finding]:
+def rights_end_at_the_environment(stack: Stack) -> Findings:
     """No other role may read an environment's secret, assume its role or start its builds."""
     for (role, name), place in stack.rights.items():
         owner, targets = stack.owners.get(name), stack.users.get(role, {})
@@ -100,26 +93,25 @@ def rights_end_at_the_environment(stack: Stack) -> Iterator[Finding]:
         concerned = targets or stack.types[name] == SECRET
         if owner and concerned and targets.keys() != {owner}:
             may = f"{role} may {RIGHTS[stack.types[name]].verb} {name}"
-            yield Finding(*place, f"{may}; only a role of {owner}'s builds alone may")
+            yield place, f"{may}; only a role of {owner}'s builds alone may"
 
 
 @check_after(builds_work_on_one_target)
-def policies_are_the_stacks_own(stack: Stack) -> Iterator[Finding]:
+def policies_are_the_stacks_own(stack: Stack) -> Findings:
     """The roles of builds have no policy that is not in this file, for that proves nothing."""
     own = {*stack.of_type(POLICY), "AWS"}  # AWS::NoValue
     for build in stack.builds:
         role = stack.properties(build.role)
         policies = role.get("ManagedPolicyArns")
         if "arn:" in plain(policies) or {*references(policies)} - own:
-            message = "another's policy is not proved; use Policies"
-            yield Finding(*role.at["ManagedPolicyArns"], message)
+            yield role.at["ManagedPolicyArns"], "another's policy is not proved; use Policies"
 
 
 @check_after(builds_work_on_one_target)
-def secrets_have_no_second_door(stack: Stack) -> Iterator[Finding]:
+def secrets_have_no_second_door(stack: Stack) -> Findings:
     """No resource policy opens a secret past the policies of the roles."""
     policies = stack.of_type("AWS::SecretsManager::ResourcePolicy")
     for statement in maps([*policies.values()]):
         if statement.get("Effect", "Deny") != "Deny":
             message = "opens a secret past the roles' own policies; allow it there"
-            yield Finding(*statement.at["Effect"], message)
+            yield statement.at["Effect"], message

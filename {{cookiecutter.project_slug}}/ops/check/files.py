@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import yaml
 
-from ops.check.finding import Finding, Place, check
+from ops.check.finding import Finding, Findings, Place, check
 from ops.check.reading import (
     LOADER,
     Keys,
@@ -54,19 +54,24 @@ class Files:
         self.text = dict(texts(root))
         self.misfits: list[Finding] = []
         self.yaml = Map(misfits=self.misfits)
+        self.faults: list[tuple[Place, str]] = []
+        self.unreadable: set[str] = set()
+
+    def parse(self) -> None:
+        """Reads every file in its language."""
         faults = [fault for file in self.text for fault in self.read(file)]
         for file in {BUNDLE, STACK, PINS} - self.text.keys():
-            faults.append(Finding(file, 1, "missing, but the builds need it; restore it"))
-        self.faults = [fault for fault in faults if self.is_own(fault.file)]
-        self.unreadable = {fault.file for fault in self.faults}
+            faults.append((Place(file, 1), "missing, but the builds need it; restore it"))
+        self.faults = [fault for fault in faults if self.is_own(fault[0].file)]
+        self.unreadable = {place.file for place, _ in self.faults}
 
-    def read(self, file: str) -> Iterator[Finding]:
+    def read(self, file: str) -> Findings:
         """Reads one file in its language. Yields its faults."""
         text = self.text[file]
         for characters, problem in (("\ufffd", "is not UTF-8"), ("\r\n", "has CRLF")):
             if characters in text:
                 line = text.count("\n", 0, text.index(characters)) + 1
-                yield Finding(file, line, f"this line {problem}; save the file as UTF-8 with LF")
+                yield Place(file, line), f"this line {problem}; save the file as UTF-8 with LF"
         self.text[file] = text = text.replace("\r\n", "\n")
         reader = Reader(file, self.misfits)
         try:
@@ -78,7 +83,7 @@ class Files:
             lines = ["1", *re.findall(r"\bline (\d+)", str(error))]  # every parser says it in words
             reason = getattr(error, "problem", None) or getattr(error, "msg", error)
             message = f"cannot be read: {' '.join(str(reason).split())}; fix the syntax"
-            yield Finding(file, int(lines[-1]), message)
+            yield Place(file, int(lines[-1])), message
         yield from reader.faults
 
     def is_own(self, file: str) -> bool:
@@ -165,20 +170,19 @@ def commands(first: Place, text: str) -> Iterator[Command]:
 
 
 @check
-def files_can_be_read(files: Files) -> Iterator[Finding]:
+def files_can_be_read(files: Files) -> Findings:
     """The project's files have their language's syntax, in UTF-8 with LF."""
     yield from files.faults
 
 
 @check
-def notebooks_exist(files: Files) -> Iterator[Finding]:
+def notebooks_exist(files: Files) -> Findings:
     """The notebooks that notebooks run exist."""
     runs = r"""(?m)(?:^# MAGIC %run |dbutils\.notebook\.run\()["']?(\.[^"'\s,)]+)"""
     for place, match in files.search(runs, ".py"):
         path = os.path.join(files.root, os.path.dirname(place.file), match[1])
         if not any(os.path.isfile(path + suffix) for suffix in ("", ".py", ".ipynb")):
-            message = f"runs the notebook {match[1]}, which does not exist; fix the path"
-            yield Finding(*place, message)
+            yield place, f"runs the notebook {match[1]}, which does not exist; fix the path"
 
 
 # Every key, as the CodeBuild user guide lists them. "*": any key; no value: no keys below.
@@ -208,41 +212,40 @@ KEYS: Keys = yaml.load(
 
 
 @check
-def buildspecs_have_known_keys(files: Files) -> Iterator[Finding]:
+def buildspecs_have_known_keys(files: Files) -> Findings:
     """A buildspec has the keys of version 0.2, says so, and leaves secrets to the stack."""
     for file, spec in files.buildspecs.items():
         if spec.text("version") != "0.2":
             place = spec.at.get("version", Place(file, 1))
-            yield Finding(*place, "no buildspec 0.2; say version: 0.2")
+            yield place, "no buildspec 0.2; say version: 0.2"
         yield from unknown_keys(spec, "a buildspec", KEYS)
         for name, place in spec.mapping("env", "secrets-manager").at.items():
-            message = f"{name} is a secret; its place is the build's project in cicd/stack.yml"
-            yield Finding(*place, message)
+            yield place, f"{name} is a secret; its place is the build's project in cicd/stack.yml"
 
 
 @check
-def versions_are_quoted(files: Files) -> Iterator[Finding]:
+def versions_are_quoted(files: Files) -> Findings:
     """YAML reads no version as a number: 3.10 would be 3.1."""
     for spec in files.buildspecs.values():
         runtimes = spec.mapping("phases", "install", "runtime-versions")
         for name, value, place in leaves(spec):
             numbers = (float, int) if name in runtimes else float
             if name != "version" and isinstance(value, numbers):
-                yield Finding(*place, f"{name} is read as the number {value}; quote it")
+                yield place, f"{name} is read as the number {value}; quote it"
 
 
 @check
-def phases_have_commands(files: Files) -> Iterator[Finding]:
+def phases_have_commands(files: Files) -> Findings:
     """A buildspec has phases, each does something, and YAML reads each command as text."""
     for file, spec in files.buildspecs.items():
         phases = spec.mapping("phases")
         if not phases:
             message = "has no phases, so it builds nothing; add phases: build: commands:"
-            yield Finding(file, 1, message)
+            yield Place(file, 1), message
         for name, place in phases.at.items():
             phase = phases.mapping(name)
             if not phase.get("commands") and not phase.get("runtime-versions"):
-                yield Finding(*place, f"{name} has no commands; add some or remove the phase")
+                yield place, f"{name} has no commands; add some or remove the phase"
             for _, step, at in children(phase.get("commands")) + children(phase.get("finally")):
                 if not isinstance(step, str) or not step.strip():
-                    yield Finding(*at, f"{step!r} is no command; quote or remove it")
+                    yield at, f"{step!r} is no command; quote or remove it"

@@ -13,19 +13,23 @@ class Place(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What is wrong at a place, and how to fix it. A warning does not fail the check."""
+    """What is wrong at a place, and how to fix it."""
 
-    file: str
-    line: int
+    place: Place
     message: str
-    warning: bool = False
+
+    @property
+    def is_warning(self) -> bool:
+        """Whether the check passes in spite of it."""
+        return self.message.startswith("warning: ")
 
 
 class NotCheckedError(Exception):
     """What a check could not prove, and why."""
 
 
-Check = Callable[..., Iterator[Finding]]
+Findings = Iterator[tuple[Place, str]]
+Check = Callable[..., Findings]
 CHECKS: list[Check] = []
 FIRST: dict[Check, Check] = {}
 

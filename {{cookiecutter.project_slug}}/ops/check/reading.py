@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 import yaml
 from yaml.constructor import SafeConstructor
 
-from ops.check.finding import Finding, Place, suggest
+from ops.check.finding import Finding, Findings, Place, suggest
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Keys = dict[str, Any]  # the keys that a mapping may have, and those below them
@@ -75,7 +75,7 @@ def misfit(place: Place, name: str, value: object, kind: type) -> Finding:
     """The finding for a value of another form than is needed."""
     forms: dict[type, str] = {Map: "keys", Seq: "a list"}
     form, needed = forms.get(type(value), "one value"), forms.get(kind, "one value")
-    return Finding(*place, f"{name} has {form}, but needs {needed}; give it that form")
+    return Finding(place, f"{name} has {form}, but needs {needed}; give it that form")
 
 
 def is_open(value: object) -> bool:
@@ -138,18 +138,18 @@ def merge(old: object, new: object) -> Any:
     return Map({**old, **new, **joined}, {**old.at, **new.at}, old.misfits)
 
 
-def unknown_keys(node: Map, whole: str, known: Keys, path: str = "") -> Iterator[Finding]:
+def unknown_keys(node: Map, whole: str, known: Keys, path: str = "") -> Findings:
     """Keys that the whole does not have, and values where it needs keys."""
     for key, value in node.items():
         place, below = node.at[key], known.get(key, known.get("*"))
         if key not in known and "*" not in known:
-            yield Finding(*place, f"{whole} has no key {path}{key}; {suggest(key, known)}")
+            yield place, f"{whole} has no key {path}{key}; {suggest(key, known)}"
         elif isinstance(value, Map) and below:
             yield from unknown_keys(value, whole, below, f"{path}{key}.")
         elif isinstance(value, Map) and below is None:
-            yield Finding(*place, f"{path}{key} holds keys; {whole}'s reference has its form")
+            yield place, f"{path}{key} holds keys; {whole}'s reference has its form"
         elif below and not isinstance(value, Map) and not is_open(value):
-            yield Finding(*place, f"{path}{key} holds no keys; {whole}'s reference has its form")
+            yield place, f"{path}{key} holds no keys; {whole}'s reference has its form"
 
 
 class Reader:
@@ -175,7 +175,7 @@ class Reader:
 
     def fault(self, node: yaml.Node, message: str) -> None:
         """Notes what is wrong with a node."""
-        self.faults.append(Finding(*self.place(node), message))
+        self.faults.append(Finding(self.place(node), message))
 
     def value(self, node: yaml.Node) -> object:
         """The value of a node; an alias is its anchor's node, and read once."""

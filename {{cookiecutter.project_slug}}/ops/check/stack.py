@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ops.check.bundle import Bundle
 from ops.check.files import STACK, Files
-from ops.check.finding import Finding, Place, check, suggest
+from ops.check.finding import Findings, Place, check, suggest
 from ops.check.reading import Map, items, maps
 
 # A target in a command: the CLI's option, or what follows a script whose first word it is.
@@ -226,41 +226,39 @@ WARN_FROM, LIMIT = 48 * 1024, 51_200  # bytes; the limit is CloudFormation's for
 
 
 @check
-def template_fits_cloudformation(files: Files) -> Iterator[Finding]:
+def template_fits_cloudformation(files: Files) -> Findings:
     """The template is no larger than CloudFormation accepts; a warning comes before that."""
     size = len(files.text.get(STACK, "").encode())
+    warning = "warning: " if size <= LIMIT else ""
     message = (
-        f"this template has {size:,} bytes, and CloudFormation accepts {LIMIT:,};"
-        " move resources of your own to another stack"
+        f"{size:,} bytes, and CloudFormation accepts {LIMIT:,}; move resources to another stack"
     )
     if size >= WARN_FROM:
-        yield Finding(STACK, 1, message, warning=size <= LIMIT)
+        yield Place(STACK, 1), warning + message
 
 
 @check
-def namespaces_differ_from_artifacts(stack: Stack) -> Iterator[Finding]:
+def namespaces_differ_from_artifacts(stack: Stack) -> Findings:
     """No action's namespace has the name of an artifact."""
     for action in stack.pipeline:
         name = action.text("Namespace")
         if name and name in stack.artifacts:
-            message = f"{name} is an artifact too, which AWS refuses; rename it"
-            yield Finding(*action.at["Namespace"], message)
+            yield action.at["Namespace"], f"{name} is an artifact too, which AWS refuses; rename it"
 
 
 @check
-def pipeline_runs_its_builds(stack: Stack) -> Iterator[Finding]:
+def pipeline_runs_its_builds(stack: Stack) -> Findings:
     """Each build that gets its sources from the pipeline is run by one of its actions."""
     projects = [plain(part["ProjectName"]) for part in stack.pipeline if "ProjectName" in part]
     for build in stack.builds:
         names = {build.name, plain(build.properties.get("Name"))}
         from_pipeline = build.properties.mapping("Source").text("Type") == "CODEPIPELINE"
         if projects and from_pipeline and not names & {*projects, *references(projects)}:
-            message = f"no action of the pipeline runs {build.name}; add its ProjectName"
-            yield Finding(*build.place, message)
+            yield build.place, f"no action of the pipeline runs {build.name}; add its ProjectName"
 
 
 @check
-def report_groups_exist(files: Files, stack: Stack) -> Iterator[Finding]:
+def report_groups_exist(files: Files, stack: Stack) -> Findings:
     """The stack has a report group for each report of a build."""
     groups = stack.of_type("AWS::CodeBuild::ReportGroup").values()
     names = [plain(group.get("Name")) for group in groups]
@@ -270,5 +268,4 @@ def report_groups_exist(files: Files, stack: Stack) -> Iterator[Finding]:
         spec = files.buildspecs.get(build.buildspec, Map())
         for report, place in spec.mapping("reports").at.items():
             if known and ":" not in report and report not in known:  # an ARN is another stack's
-                message = f"the stack has no report group for {report}; {suggest(report, known)}"
-                yield Finding(*place, message)
+                yield place, f"the stack has no report group for {report}; {suggest(report, known)}"
