@@ -27,14 +27,9 @@ def texts(root: Path) -> dict[str, str]:
     }
 
 
-def sources_of(variant: str, root: Path) -> dict[str, Path]:
-    """The source of each file of a variant's rendering."""
-    return sources(root.name.replace("-", "_"), VARIANTS[variant].get("auth", "pat"))
-
-
 def written_by_jinja(variant: str, root: Path) -> dict[str, str]:
     """The files of a variant's rendering whose source has Jinja."""
-    origins = sources_of(variant, root)
+    origins = sources(variant, root)
     return {name: text for name, text in texts(root).items() if has_jinja(origins[name])}
 
 

@@ -1,15 +1,17 @@
 """Which file of the template each rendered file comes from."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
 
-from conftest import ROOT, TEMPLATE
+from conftest import ROOT, TEMPLATE, VARIANTS
 
-# What only some answers to `auth` render.
+DEFAULTS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+# The files that only some answers render: the question, and those of its choices.
 ONLY_FOR = {
-    "ops/secrets.py": {"pat", "oauth-m2m"},
-    "cicd/steps/mint_token.sh": {"aws-iam"},
+    "ops/secrets.py": ("auth", {"pat", "oauth-m2m"}),
+    "cicd/steps/mint_token.sh": ("auth", {"aws-iam"}),
 }
 # A file x.py may have versions for the other ways to sign in; one is rendered, as x.py.
 VERSION = {"pat": "", "oauth-m2m": "_oauth_m2m", "aws-iam": "_aws_iam"}
@@ -23,8 +25,22 @@ def template_files() -> list[Path]:
     return sorted(path for path in paths if path.exists())
 
 
-def sources(package: str, auth: str) -> dict[str, Path]:
-    """The source of each file that answers render, by its path in the rendering."""
+def answer(variant: str, question: str) -> str:
+    """What a variant answers to a question; the first choice is the default."""
+    default = DEFAULTS[question]
+    first = default[0] if isinstance(default, list) else default
+    return str(VARIANTS[variant].get(question, first))
+
+
+def is_rendered(name: str, variant: str) -> bool:
+    """Whether a variant's answers want an optional file."""
+    question, choices = ONLY_FOR.get(name, ("auth", VERSION))
+    return answer(variant, question) in choices
+
+
+def sources(variant: str, root: Path) -> dict[str, Path]:
+    """The source of each file of a variant's rendering, by its path in there."""
+    package = root.name.replace("-", "_")
     named = {
         path.relative_to(TEMPLATE).as_posix().replace("{{cookiecutter.__pkg}}", package): path
         for path in template_files()
@@ -32,9 +48,9 @@ def sources(package: str, auth: str) -> dict[str, Path]:
     for name in [*named]:
         if match := re.fullmatch(r"(.*)(_oauth_m2m|_aws_iam)(\.py)", name):
             version = named.pop(name)
-            if match[2] == VERSION[auth]:
+            if match[2] == VERSION[answer(variant, "auth")]:
                 named[match[1] + match[3]] = version
-    return {name: path for name, path in named.items() if auth in ONLY_FOR.get(name, VERSION)}
+    return {name: path for name, path in named.items() if is_rendered(name, variant)}
 
 
 def has_jinja(source: Path) -> bool:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from conftest import DEFAULT, TEMPLATE, VARIANTS
-from golden import GOLDEN, difference, sources_of, texts, written_by_jinja
-from sources import has_jinja
+from golden import GOLDEN, difference, texts, written_by_jinja
+from sources import has_jinja, sources
 
 FIX = "the rendering has changed; if that was meant: make golden, and review the diff"
 
@@ -26,7 +26,7 @@ def test_a_variant_as_its_diff_from_the_default(rendering, name: str) -> None:
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_other_file_equals_its_source(rendering, name: str) -> None:
     root = rendering(name)
-    origins = sources_of(name, root)
+    origins = sources(name, root)
     plain = [path for path in texts(root) if not has_jinja(origins[path])]
     assert len(plain) > 20
     changed = [path for path in plain if (root / path).read_bytes() != origins[path].read_bytes()]

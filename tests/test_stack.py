@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 import botocore.session
 import pytest
@@ -22,20 +23,25 @@ from steps import load
 
 AUTHS = ["pat", "oauth-m2m", "aws-iam"]
 WITH_SECRETS = ["pat", "oauth-m2m"]
-OWN = {  # whose role, secret and workspace a build has
-    "QaBuild": "Qa",
-    "PlanBuild": "Prod",
-    "ProdBuild": "Prod",
-    "DriftBuild": "Prod",
-    "PullRequestBuild": "PullRequest",
+
+
+class Build(NamedTuple):
+    """What is expected of a CodeBuild project."""
+
+    environment: str  # whose role it has; also whose secret and workspace, if it has any
+    stream: str  # the prefix of the log streams that it writes
+    starter: str  # the role that starts it
+
+
+# A build that you add is a row here.
+BUILDS = {
+    "QaBuild": Build("Qa", "qa", "PipelineRole"),
+    "PlanBuild": Build("Prod", "plan", "PipelineRole"),
+    "ProdBuild": Build("Prod", "prod", "PipelineRole"),
+    "DriftBuild": Build("Prod", "drift", "BuildRuleRole"),
+    "PullRequestBuild": Build("PullRequest", "pull-request", "BuildRuleRole"),
 }
-STREAMS = {  # the prefix of the log streams that a build writes
-    "QaBuild": "qa",
-    "PlanBuild": "plan",
-    "ProdBuild": "prod",
-    "DriftBuild": "drift",
-    "PullRequestBuild": "pull-request",
-}
+OWN = {name: build.environment for name, build in BUILDS.items()}
 STREAM = "arn:aws:logs:us-east-1:555555555555:log-group:BuildLogs:log-stream:"
 VPC = {"VpcId": "vpc-1", "SubnetIds": "subnet-1,subnet-2", "SecurityGroupIds": "sg-1"}
 
@@ -123,7 +129,7 @@ def test_a_secret_is_read_by_its_own_build_only(stack, auth: str, env: str) -> N
 
 
 @pytest.mark.parametrize("auth", WITH_SECRETS)
-@pytest.mark.parametrize("build", [name for name in OWN if name != "PullRequestBuild"])
+@pytest.mark.parametrize("build", [name for name in OWN if OWN[name] in ("Qa", "Prod")])
 def test_a_build_gets_its_own_secret_only(stack, auth: str, build: str) -> None:
     project, env = of_type(stack(auth), "CodeBuild::Project")[build], OWN[build]
     variables = {item["Name"]: item for item in project["Environment"]["EnvironmentVariables"]}
@@ -189,10 +195,8 @@ def test_every_role_is_used_and_trusts_one_service(stack) -> None:
     assert trusted == {
         "PushRuleRole": ["events.amazonaws.com"],
         "BuildRuleRole": ["events.amazonaws.com"],
-        "QaBuildRole": ["codebuild.amazonaws.com"],
-        "ProdBuildRole": ["codebuild.amazonaws.com"],
-        "PullRequestBuildRole": ["codebuild.amazonaws.com"],
         "PipelineRole": ["codepipeline.amazonaws.com"],
+        **{f"{own}BuildRole": ["codebuild.amazonaws.com"] for own in OWN.values()},
     }
     text = json.dumps(template["Resources"])
     assert [name for name in trusted if f'"{name}.Arn"' not in text] == []
@@ -218,7 +222,7 @@ def test_a_role_is_for_its_own_builds_only(stack) -> None:
 @pytest.mark.parametrize("action", ["logs:CreateLogStream", "logs:PutLogEvents"])
 def test_a_log_stream_is_written_by_its_own_build_only(stack, auth: str, action: str) -> None:
     template = stack(auth)
-    writers = {name: allowed(template, action, f"{STREAM}{STREAMS[name]}/1") for name in OWN}
+    writers = {name: allowed(template, action, f"{STREAM}{BUILDS[name].stream}/1") for name in OWN}
     assert writers == {name: {f"{own}BuildRole"} for name, own in OWN.items()}
     for stream in ("", "1", "other/1", "qa", "qa-2/1", "x/qa/1"):
         assert allowed(template, action, f"{STREAM}{stream}") == set()
@@ -232,7 +236,7 @@ def test_each_build_writes_its_log_into_a_stream_of_its_own(stack) -> None:
         for name, project in of_type(template, "CodeBuild::Project").items()
     }
     assert logs == {
-        name: {"Status": "ENABLED", "GroupName": "BuildLogs", "StreamName": STREAMS[name]}
+        name: {"Status": "ENABLED", "GroupName": "BuildLogs", "StreamName": BUILDS[name].stream}
         for name in OWN
     }
     group = of_type(template, "Logs::LogGroup")["BuildLogs"]
@@ -299,13 +303,7 @@ def test_a_build_reads_and_writes_its_own_artifacts_only(stack) -> None:
 def test_who_starts_what(stack) -> None:
     template = stack("pat")
     starts = {name: allowed(template, "codebuild:StartBuild", f"{name}.Arn") for name in OWN}
-    assert starts == {
-        "QaBuild": {"PipelineRole"},
-        "PlanBuild": {"PipelineRole"},
-        "ProdBuild": {"PipelineRole"},
-        "DriftBuild": {"BuildRuleRole"},
-        "PullRequestBuild": {"BuildRuleRole"},
-    }
+    assert starts == {name: {build.starter} for name, build in BUILDS.items()}
     start = "arn:aws:codepipeline:us-east-1:555555555555:Pipeline"
     assert allowed(template, "codepipeline:StartPipelineExecution", start) == {"PushRuleRole"}
 
@@ -710,8 +708,8 @@ def test_everything_that_takes_tags_takes_the_tag_of_the_stack(stack, auth: str)
 
 
 def test_the_stack_leaves_room_for_what_a_team_adds(rendered: Path) -> None:
-    """CloudFormation takes a template body of 51,200 bytes."""
-    assert len((rendered / "cicd/stack.yml").read_bytes()) <= 40 * 1024
+    """`make check` warns from 48 KB: a team can add three builds of 2 KB before that."""
+    assert len((rendered / "cicd/stack.yml").read_bytes()) <= (48 - 3 * 2) * 1024
 
 
 @pytest.mark.parametrize("auth", AUTHS)
