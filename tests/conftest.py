@@ -55,6 +55,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("rendered", marked, indirect=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Rehearsals first: at the end no worker waits for another one's long test."""
+    items.sort(key=lambda item: "rehearsal" not in item.path.stem)
+
+
 @functools.cache
 def _hook_template(name: str) -> Any:
     source = (ROOT / f"hooks/{name}.py").read_text(encoding="utf-8")

@@ -766,7 +766,7 @@ def test_what_is_named_must_be_readable_wherever_it_is(copy, file):
 
 def test_what_python_breaks_does_not_hide_the_rest(copy):
     root = copy(
-        Edit(PREFLIGHT, "import json", "import import json"),
+        Edit(PREFLIGHT, "import os", "import import os"),
         Edit(QA, "deploy -t qa", "deploy -t q"),
     )
     assert [finding.place.file for finding in findings(root)] == [QA, PREFLIGHT]
@@ -838,7 +838,7 @@ def test_a_variable_of_a_condition_is_checked_too(copy):
 
 
 def test_a_script_that_cannot_be_loaded_is_the_finding(copy):
-    root = copy(Edit(PREFLIGHT, "import json", "import json_of_nobody"))
+    root = copy(Edit(PREFLIGHT, "import os", "import os_of_nobody"))
     (finding,) = findings(root)
     assert finding.place.file == PREFLIGHT
     assert finding.message.startswith("cannot be loaded: ModuleNotFoundError")
