@@ -362,7 +362,7 @@ def test_a_machine_without_git(world: World) -> None:
 def test_other_versions_a_tool_that_hangs_and_no_branch(world: World, tmp_path: Path) -> None:
     world.git("commit", "--quiet", "--allow-empty", "--message", "x")
     world.git("checkout", "--quiet", "--detach")
-    world.set_seconds("ops.probes", "TOOL_SECONDS", 1)
+    world.set_seconds("ops.doctor", "TOOL_SECONDS", 1)
     world.tool("aws", "exec /bin/sleep 30")
     world.tool("databricks", "echo Version 0.18.0")
     home = tmp_path / "java/bin"  # Spark takes that before what is in the path
@@ -782,7 +782,7 @@ def silent_server() -> Iterator[str]:
 @pytest.mark.parametrize(
     ("module", "name", "seconds", "said"),
     [
-        ("ops.probes", "HTTP_SECONDS", 1, "{silent} cannot be reached ("),
+        ("ops.doctor", "HTTP_SECONDS", 1, "{silent} cannot be reached ("),
         (
             "ops.doctor",
             "SECONDS",

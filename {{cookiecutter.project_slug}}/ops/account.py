@@ -12,9 +12,8 @@ from botocore.exceptions import (
     HTTPClientError,
 )
 
-from ops import credentials
+from ops import NotChecked, Note, Problem, credentials
 from ops.aws import Stack
-from ops.probes import NotChecked, Note, Problem
 from ops.project import Project
 
 UNREACHABLE = (ConnectTimeoutError, EndpointConnectionError, HTTPClientError)

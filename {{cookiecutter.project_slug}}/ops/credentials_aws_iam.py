@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cicd.steps.names import PLACEHOLDER
+from ops import Problem
 from ops.aws import Stack
-from ops.probes import Problem
 
 if TYPE_CHECKING:
     from ops.account import Account

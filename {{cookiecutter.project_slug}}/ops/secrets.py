@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cicd.steps.names import PLACEHOLDER
-from ops import Stop
+from ops import NotChecked, Problem, Stop
 from ops.aws import Stack
-from ops.probes import NotChecked, Problem
 
 if TYPE_CHECKING:  # ops.account needs boto3, and the command's --help does not
     from ops.account import Account
