@@ -12,7 +12,7 @@ from botocore.exceptions import (
     HTTPClientError,
 )
 
-from ops import NotChecked, Note, Problem, credentials
+from ops import NotChecked, Note, Problem
 from ops.aws import Stack
 from ops.project import Project
 
@@ -192,7 +192,12 @@ CREATE = {
         ),
     },
     "AWS::S3::BucketPolicy": {BUCKET: "s3: GetBucketPolicy PutBucketPolicy"},
-    **credentials.CREATE,
+    "AWS::SecretsManager::Secret": {
+        "secretsmanager:{region}:{account}:secret:QaSecret-x": (
+            "secretsmanager: CreateSecret DescribeSecret GetRandomPassword TagResource"
+        ),
+        KEY: "kms: Decrypt GenerateDataKey",
+    },
     "AWS::SNS::Subscription": {TOPIC: "sns: Subscribe"},
     "AWS::SNS::Topic": {TOPIC: "sns: CreateTopic GetTopicAttributes TagResource"},
     "AWS::SNS::TopicPolicy": {TOPIC: "sns: SetTopicAttributes"},

@@ -8,7 +8,7 @@ from ops import secrets
 from ops.aws import Stack
 
 COMMANDS = [secrets.command({"token": "personal access token"})]
-CREATE, probes = secrets.CREATE, secrets.probes
+probes = secrets.probes
 LEFT = "the personal access tokens, to be revoked in their workspaces"
 
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ops.account import Account
 
 COMMANDS: list[click.Command] = []
-CREATE: dict[str, dict[str, str]] = {}  # rights beyond those in ops/account.py
 LEFT = "the service principals and their federation policies"
 
 

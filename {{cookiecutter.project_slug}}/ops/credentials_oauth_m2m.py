@@ -10,7 +10,7 @@ from ops.aws import Stack
 COMMANDS = [
     secrets.command({"client_id": "client ID (application ID)", "client_secret": "OAuth secret"})
 ]
-CREATE, probes = secrets.CREATE, secrets.probes
+probes = secrets.probes
 LEFT = "the service principals and their OAuth secrets"
 LIFETIME = timedelta(days=730)  # an OAuth secret lives no longer
 

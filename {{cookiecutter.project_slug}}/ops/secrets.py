@@ -22,15 +22,6 @@ if TYPE_CHECKING:  # ops.account needs boto3, and the command's --help does not
     from ops.account import Account
 
 TARGETS = ("qa", "prod")
-# What the caller needs to create a secret: see ops/account.py.
-CREATE = {
-    "AWS::SecretsManager::Secret": {
-        "secretsmanager:{region}:{account}:secret:QaSecret-x": (
-            "secretsmanager: CreateSecret DescribeSecret GetRandomPassword TagResource"
-        ),
-        "kms:{region}:{account}:key/x": "kms: Decrypt GenerateDataKey",
-    },
-}
 
 
 def arn(stack: Stack, target: str) -> str:
