@@ -159,7 +159,7 @@ def logs(stack: Stack, build: str | None) -> None:
 @click.pass_obj
 def approve(stack: Stack, reason: str) -> None:
     """Show the plan that waits, ask, and approve it."""
-    from ops.approval import answer
+    from ops.status import answer
 
     answer(stack, "Approved", reason.strip() or "approved with make approve")
 
@@ -169,7 +169,7 @@ def approve(stack: Stack, reason: str) -> None:
 @click.pass_obj
 def reject(stack: Stack, reason: str) -> None:
     """Reject what waits for an approval."""
-    from ops.approval import answer
+    from ops.status import answer
 
     if not reason.strip():
         raise click.UsageError('say why: make reject REASON="..."')
@@ -181,9 +181,9 @@ def reject(stack: Stack, reason: str) -> None:
 @click.pass_obj
 def releases(stack: Stack, count: int) -> None:
     """List what was deployed to production, newest first."""
-    from ops.releases import show
+    from ops.pipeline import show_releases
 
-    show(stack, count)
+    show_releases(stack, count)
 
 
 @operations.command()
@@ -191,7 +191,7 @@ def releases(stack: Stack, count: int) -> None:
 @click.pass_obj
 def rollback(stack: Stack, to: str) -> None:
     """Take production back to an earlier release, after asking."""
-    from ops.releases import roll_back
+    from ops.pipeline import roll_back
 
     roll_back(stack, to.strip().lower())
 

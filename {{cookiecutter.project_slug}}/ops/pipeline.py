@@ -1,14 +1,26 @@
-"""What the pipeline does and has done: its stages, its executions and their actions."""
+"""What the pipeline does and has done: its executions and releases, and the way back to one."""
 
+import itertools
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from botocore.exceptions import ClientError
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 from cicd.steps.names import PRODUCTION
-from ops.aws import Stack
+from ops import Stop
+from ops.aws import Stack, agreed, plain, when
+
+REVERT = "Revert the commit instead, and push that: git revert <commit>, make push"
+WIDTHS = {"Execution": 9, "Commit": 8, "Deployed": 12, "By": 15, "": 12}
+Summary = dict[str, Any]  # of an execution, as AWS lists them
 
 
 @dataclass(frozen=True)
@@ -130,3 +142,175 @@ def start(stack: Stack) -> None:
     branch = stack.parameters.get("BranchName", "its branch")
     print(f"Started execution {execution['pipelineExecutionId']} on the head of {branch}.")
     print("Follow it: make status, make logs")
+
+
+def show_releases(stack: Stack, count: int) -> None:
+    """Prints a line for each of the newest releases."""
+    pipeline = Pipeline(stack)
+    newest = list(itertools.islice(pipeline.releases(), count + 1))
+    if not newest:
+        print("Nothing has been deployed to production yet. See: make status")
+        return
+    table = Table(box=None, pad_edge=False)
+    for title, width in WIDTHS.items():
+        table.add_column(title, min_width=width, no_wrap=True)
+    # After a failed deployment nobody knows what production has.
+    note = "last that succeeded" if pipeline.broken(PRODUCTION) else "deployed now"
+    for release in newest[:count]:
+        notes = [note] if release is newest[0] else []
+        if release.rolled_back_to:
+            notes.append(f"rollback to {release.rolled_back_to[:8]}")
+        row = (
+            release.execution[:8],
+            release.commit[:8],
+            when(release.at),
+            release.by or pipeline.approver(release.execution),
+            ", ".join(notes) or release.subject,
+        )
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    if len(newest) > count:
+        print(f"Older ones: make releases COUNT={count * 3}")
+    if len(newest) > 1:
+        print("Back to one of them: make rollback TO=<execution>")
+
+
+# ---- Rollback ------------------------------------------------------------------------------------
+
+
+def is_rollback(summary: Summary) -> bool:
+    """Whether an execution brought back an earlier one."""
+    return summary.get("executionType") == "ROLLBACK"
+
+
+class Rollback:
+    """Production as it is, and the executions that AWS can go back to, newest first.
+
+    AWS leaves out what ran before the pipeline itself was changed.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self.pipeline = Pipeline(stack)
+        stages = {stage["stageName"]: stage for stage in self.pipeline.stages}
+        self.latest = stages[PRODUCTION].get("latestExecution", {"status": "none"})
+        if self.latest["status"] in ("InProgress", "Stopping"):
+            raise Stop(
+                f"a deployment to {PRODUCTION} is running; wait for it: make logs BUILD=prod"
+            )
+        self.broken = bool(self.pipeline.broken(PRODUCTION))
+        pages = self.pipeline.client.get_paginator("list_pipeline_executions").paginate(
+            pipelineName=self.pipeline.name, filter={"succeededInStage": {"stageName": PRODUCTION}}
+        )
+        self.summaries: list[Summary] = [
+            item for page in pages for item in page["pipelineExecutionSummaries"]
+        ]
+        self.release = next(self.pipeline.releases(), None)
+
+    @property
+    def current(self) -> str:
+        """The execution that first deployed what production has, or ""."""
+        return self.release.origin if self.release else ""
+
+    def named(self, prefix: str) -> Summary:
+        """The execution that begins so. Raises Stop unless there is exactly one."""
+        matches = [
+            item for item in self.summaries if item["pipelineExecutionId"].startswith(prefix)
+        ]
+        if not matches:
+            what = f"no release that AWS can go back to begins with {prefix}"
+            raise Stop(f"{what}; see: make releases")
+        if len(matches) > 1:
+            raise Stop(
+                f"{len(matches)} executions begin with {prefix}; give TO more of its characters"
+            )
+        if is_rollback(matches[0]):
+            target = matches[0]["rollbackMetadata"]["rollbackTargetPipelineExecutionId"]
+            raise Stop(f"{prefix} is itself a rollback, which AWS does not go back to: TO={target}")
+        return matches[0]
+
+    def choose(self, prefix: str) -> Summary:
+        """The execution to go back to: the named one, or else the release before."""
+        if not self.summaries:
+            raise Stop(
+                "there is nothing to go back to: since the pipeline was created, or changed by"
+                f" make stack, no release has succeeded in {PRODUCTION}. {REVERT}"
+            )
+        if prefix:
+            target = self.named(prefix)
+            if target["pipelineExecutionId"] == self.current and not self.broken:
+                raise Stop(f"{self.current} is what production has; nothing is changed")
+            return target
+        since = itertools.dropwhile(
+            lambda item: item["pipelineExecutionId"] != self.current, self.summaries
+        )
+        candidates = [item for item in since if not is_rollback(item)]
+        if not self.broken:
+            candidates = candidates[1:]  # the first is what production has
+        if not candidates:
+            raise Stop(f"there is no release before {self.current} to go back to. {REVERT}")
+        return candidates[0]
+
+    def check_artifacts(self, target: str) -> None:
+        """Raises Stop if a file that the release was deployed from is gone."""
+        s3 = self.pipeline.stack.client("s3")
+        artifacts: list[Any] = next(
+            (
+                action["input"].get("inputArtifacts", [])
+                for action in self.pipeline.actions(target)
+                if (action["stageName"], action["status"]) == (PRODUCTION, "Succeeded")
+            ),
+            [],
+        )
+        for artifact in artifacts:
+            place = artifact["s3location"]
+            try:
+                s3.head_object(Bucket=place["bucket"], Key=place["key"])
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
+                    raise
+                raise Stop(
+                    f"the artifact {artifact['name']} of {target} is gone: artifacts are kept for"
+                    f" 180 days (docs/operations.md). {REVERT}"
+                ) from None
+
+    def line(self, execution: str, state: str) -> str:
+        """An execution's release in a line."""
+        commit = self.pipeline.commit(execution)[:8] or "unknown"
+        subject = self.pipeline.subject(execution)
+        return plain(f"commit {commit}, execution {execution[:8]}, {state}  {subject}").strip()
+
+    def origin_line(self) -> str:
+        """What production has now, in a line; after a failure, what failed."""
+        if self.broken or not self.release:
+            return self.line(self.latest["pipelineExecutionId"], self.latest["status"])
+        return self.line(self.current, when(self.release.at))
+
+    def start(self, target: str) -> str:
+        """Starts the rollback, and returns its execution."""
+        client = self.pipeline.client
+        try:
+            execution = client.rollback_stage(
+                pipelineName=self.pipeline.name,
+                stageName=PRODUCTION,
+                targetPipelineExecutionId=target,
+            )
+        except client.exceptions.UnableToRollbackStageException as error:
+            message = error.response["Error"]["Message"]
+            raise Stop(f"AWS cannot roll back: {message} {REVERT}") from None
+        return str(execution["pipelineExecutionId"])
+
+
+def roll_back(stack: Stack, prefix: str) -> None:
+    """Chooses, shows, asks and rolls back."""
+    rollback = Rollback(stack)
+    target = rollback.choose(prefix)
+    execution = target["pipelineExecutionId"]
+    rollback.check_artifacts(execution)
+    print(f"From: {rollback.origin_line()}")
+    print(f"To:   {rollback.line(execution, when(target['lastUpdateTime']))}")
+    print("The build plans it anew, and stops where data would be lost. What jobs wrote stays.")
+    if not agreed("Roll production back?"):
+        raise Stop("nothing is changed")
+    print(f"Started execution {rollback.start(execution)}.")
+    print("Follow it: make logs BUILD=prod, make status")
+    print("The branch still has what was taken back: revert it there, or the next push brings it.")
