@@ -20,7 +20,7 @@ sys.dont_write_bytecode = True  # what lies in the template's folder is rendered
 sys.path.insert(0, str(TEMPLATE))
 
 from ops import check  # noqa: E402
-from ops.check.finding import CHECKS, Finding  # noqa: E402
+from ops.check.reading import CHECKS, Finding  # noqa: E402
 
 QA, PRODUCTION, DESTROY = (
     f"cicd/buildspecs/{name}.yml" for name in ("qa", "production", "destroy")

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from ops.check import agreement, environments  # noqa: F401
 from ops.check.bundle import Bundle
 from ops.check.files import STACK, Files
-from ops.check.finding import CHECKS, FIRST, Check, Finding, Findings, NotCheckedError, Place, check
+from ops.check.reading import CHECKS, FIRST, Check, Finding, Findings, NotCheckedError, Place, check
 from ops.check.stack import Stack
 
 sys.dont_write_bytecode = True  # a check leaves nothing behind

@@ -12,7 +12,7 @@ from typing import Any
 
 from ops.check.bundle import Bundle, bundle_has_known_keys
 from ops.check.files import Files
-from ops.check.finding import Findings, Place, check, check_after, suggest
+from ops.check.reading import Findings, Place, check, check_after, suggest
 from ops.check.stack import SECRET, TARGET, Stack
 
 NAMES, PREFLIGHT = "cicd/steps/names.py", "cicd/steps/preflight.py"

@@ -17,17 +17,22 @@ from typing import Any, NamedTuple
 import yaml
 
 from ops.check.files import BUNDLE, Files
-from ops.check.finding import Finding, Findings, NotCheckedError, Place, check, suggest
 from ops.check.reading import (
     LOADER,
+    Finding,
+    Findings,
     Keys,
     Leaf,
     Map,
+    NotCheckedError,
+    Place,
     Seq,
+    check,
     children,
     leaves,
     maps,
     merge,
+    suggest,
     unknown_keys,
 )
 

@@ -3,8 +3,7 @@
 import itertools
 import re
 
-from ops.check.finding import Findings, check, check_after
-from ops.check.reading import maps
+from ops.check.reading import Findings, check, check_after, maps
 from ops.check.stack import POLICY, RIGHTS, SECRET, Build, Stack, Variable, plain, references
 
 

@@ -13,12 +13,15 @@ from typing import NamedTuple
 
 import yaml
 
-from ops.check.finding import Finding, Findings, Place, check
 from ops.check.reading import (
     LOADER,
+    Finding,
+    Findings,
     Keys,
     Map,
+    Place,
     Reader,
+    check,
     children,
     items,
     leaves,

@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from ops.check.bundle import Bundle
 from ops.check.files import STACK, Files
-from ops.check.finding import Findings, Place, check, suggest
-from ops.check.reading import Map, items, maps
+from ops.check.reading import Findings, Map, Place, check, items, maps, suggest
 
 # A target in a command: the CLI's option, or what follows a script whose first word it is.
 TARGET = (
