@@ -467,7 +467,7 @@ ROWS = {
         Row(Edit(PRODUCTION, 'prod "$JOB"', "prod nutter"), says="not in the target prod"),
         Row(Edit(SCRIPT, '"$target" nutter', '"$target" nuter'), says="not in any target"),
     ],
-    "buildspecs_exist": [
+    "buildspecs_are_those_named": [
         Row(
             Edit(STACK, ", BuildSpec: cicd/buildspecs/qa.yml", ""),
             says="buildspec.yml, which",
@@ -476,17 +476,13 @@ ROWS = {
         ),
         Row(Delete(PRODUCTION), says="which does not exist", at="production.yml", where=STACK),
         Row(Delete(DESTROY), says="which does not exist", at="destroy.yml", where="ops/destroy.py"),
-    ],
-    "buildspecs_are_used": [
         Row(Add(X_BUILD, LINT_BUILD), says="neither cicd/stack.yml nor ops/ names it"),
     ],
-    "packages_have_their_pins": [
+    "versions_are_the_pinned_ones": [
         Row(Edit(NUTTER, "==0.1.35", "==0.1.34"), says="pins 0.1.35; make them equal"),
         Row(
             Edit(PROJECT, "bundles==1.22.1", "bundles==1.22.0"), says="pins 1.22.1; make them equal"
         ),
-    ],
-    "builds_have_the_pinned_python": [
         Row(Edit(QA, '"3.12"', '"3.11"'), says="cicd/tools.env pins Python 3.12; make them equal"),
     ],
     "bundle_accepts_the_client": [
@@ -577,8 +573,6 @@ ROWS = {
             Edit(STACK, '!Sub "${QaSecret}:', '"prod:'),
             says="prod:token is no secret of this stack",
         ),
-    ],
-    "secrets_have_their_keys": [
         Row(Edit(STACK, "QaSecret}:token", "QaSecret}:tokn"), says="QaSecret has no key tokn"),
     ],
     "credentials_are_the_builds_own": [

@@ -91,50 +91,35 @@ def what_is_run_exists(files: Files, bundle: Bundle) -> Findings:
             yield place, f"runs {name}, which is not in {where}; {suggest(name, known)}"
 
 
-def named_buildspecs(files: Files, stack: Stack) -> dict[str, Place]:
-    """The buildspecs that the stack or a command of ops/ names, and where."""
+@check
+def buildspecs_are_those_named(files: Files, stack: Stack) -> Findings:
+    """The buildspecs that the stack and ops/ name exist, and there are no others."""
     named = {b.buildspec: b.place for b in stack.builds if "\n" not in b.buildspec}
     for place, match in files.search(r"cicd/buildspecs/[\w.-]+\.ya?ml", ".py"):
         named[match[0]] = place
-    return named
-
-
-@check
-def buildspecs_exist(files: Files, stack: Stack) -> Findings:
-    """The buildspecs that are named exist."""
-    for file, place in named_buildspecs(files, stack).items():
+    for file, place in named.items():
         if file not in files.text:
             yield place, f"names the buildspec {file}, which does not exist; fix the path"
-
-
-@check
-def buildspecs_are_used(files: Files, stack: Stack) -> Findings:
-    """Every buildspec is named somewhere."""
-    for file in files.buildspecs.keys() - named_buildspecs(files, stack).keys():
+    for file in files.buildspecs.keys() - named.keys():
         if "cicd/buildspecs/" in file:
             message = "neither cicd/stack.yml nor ops/ names it; name it there, or remove it"
             yield Place(file, 1), message
 
 
 @check
-def packages_have_their_pins(files: Files) -> Findings:
-    """What has to repeat a package's version of tools.env repeats it right."""
+def versions_are_the_pinned_ones(files: Files) -> Findings:
+    """What has to repeat a version of tools.env repeats it right: packages, and builds' Python."""
     pins = {"nutter": "NUTTER", "databricks-bundles": "DATABRICKS_CLI", "uv": "UV"}
     for place, match in files.search(r"\b(nutter|databricks-bundles|uv)==(\d[\w.]*)"):
         pin = files.pins.get(f"{pins[match[1]]}_VERSION", match[2])
         if match[2] != pin:
             yield place, f"{match[2]}, but cicd/tools.env pins {pin}; make them equal"
-
-
-@check
-def builds_have_the_pinned_python(files: Files) -> Findings:
-    """The buildspecs install the Python of tools.env."""
-    pin = files.pins.text("PYTHON_VERSION")
+    python = files.pins.text("PYTHON_VERSION")
     for spec in files.buildspecs.values():
         runtimes = spec.mapping("phases", "install", "runtime-versions")
-        if pin and runtimes.text("python") not in ("", pin):
+        if python and runtimes.text("python") not in ("", python):
             place = runtimes.at["python"]
-            yield place, f"cicd/tools.env pins Python {pin}; make them equal"
+            yield place, f"cicd/tools.env pins Python {python}; make them equal"
 
 
 @check

@@ -33,7 +33,7 @@ def secrets_are_not_shared(stack: Stack) -> Findings:
 
 @check_after(builds_work_on_one_target)
 def secrets_are_hidden(stack: Stack) -> Findings:
-    """Variables with a secret's name take it from a secret of this stack."""
+    """Variables with a secret's name take it from a secret of this stack that has the key."""
     secrets = stack.of_type(SECRET)
     for variable in (variable for build in stack.builds for variable in build.variables):
         if not variable.is_secret and re.search("(TOKEN|SECRET|PASSWORD)$", variable.name):
@@ -42,15 +42,9 @@ def secrets_are_hidden(stack: Stack) -> Findings:
             secret = plain(variable.value)
             message = f"{secret} is no secret of this stack; name one of its own by !Sub"
             yield variable.place, message
-
-
-@check_after(builds_work_on_one_target)
-def secrets_have_their_keys(stack: Stack) -> Findings:
-    """The keys that builds take from a secret are in the secret."""
-    for variable in (variable for build in stack.builds for variable in build.variables):
         for name, key in re.findall(r"\$\{(\w+)\}:([\w-]+)", plain(variable.value)):
-            secret = stack.properties(name).mapping("GenerateSecretString")
-            if secret and f'"{key}"' not in plain(secret.get("SecretStringTemplate")):
+            generated = stack.properties(name).mapping("GenerateSecretString")
+            if generated and f'"{key}"' not in plain(generated.get("SecretStringTemplate")):
                 yield variable.place, f"{name} has no key {key}; add it to its SecretStringTemplate"
 
 
