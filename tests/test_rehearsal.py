@@ -269,7 +269,7 @@ def test_a_network_that_goes_away_stops_the_build(repository: Path, rehearsal) -
 FIXTURE = "tests/nutter/sample_notebook_fixture.py"
 BROKEN = {
     "lint": ("src/my_data_project/main.py", "import argparse\n", "import argparse, os\n"),
-    "unit": ("tests/unit/test_main.py", 'assert "--schema" in', 'assert "--catalogue" in'),
+    "unit": ("tests/unit/test_trips.py", 'assert "--schema" in', 'assert "--catalogue" in'),
     "one-of-two": ("src/notebooks/sample_notebook.py", "F.lit(0)) <= 0", "F.lit(0)) < 0"),
     "before-all": (
         FIXTURE,

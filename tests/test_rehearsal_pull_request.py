@@ -18,7 +18,7 @@ from rehearsal.aws.stack import Stack
 from rehearsing import edit
 
 SPEC = "cicd/buildspecs/pull_request.yml"
-TEST = "tests/unit/test_main.py"
+TEST = "tests/unit/test_trips.py"
 FAKE_AWS = """\
 #!/bin/sh
 echo "$@" >>calls
@@ -96,7 +96,7 @@ def test_a_failing_test_is_named(repository: Path, rehearsal) -> None:
         content = comments(played)[0]["content"]
         assert f"`{head(played, 'feature')}` failed in `make test`**" in content
         assert "1 failed" in content
-        assert "\n- `tests.unit.test_main.test_main_says_what_is_missing`\n" in content
+        assert "\n- `tests.unit.test_trips.test_main_says_what_is_missing`\n" in content
 
 
 def test_each_revision_gets_a_comment_that_names_its_commit(repository: Path, rehearsal) -> None:
