@@ -32,7 +32,7 @@ MAKE, SCRIPT, PROJECT = "Makefile", "cicd/steps/run_nutter.sh", "pyproject.toml"
 NAMES, PREFLIGHT = "cicd/steps/names.py", "cicd/steps/preflight.py"
 X_BUILD = "cicd/buildspecs/x.yml"
 IAM, ODD, CLASSIC = "aws-iam-serverless", "odd-but-legal", "pat-classic"
-FIXTURE = "tests/nutter/sample_notebook_fixture.py"
+FIXTURE, RUNNER = "tests/nutter/sample_notebook_fixture.py", "tests/nutter/run_fixtures.py"
 ATTACHED = """
   Attached:
     Type: AWS::IAM::ManagedPolicy
@@ -287,6 +287,25 @@ ROWS = {
         Row(
             Edit(FIXTURE, "%run ../../src", "%run ../src"),
             says="the notebook ../src/notebooks/sample_",
+        ),
+    ],
+    "nutter_fixtures_are_run": [
+        Row(
+            Edit(RUNNER, "# MAGIC %run ./sample_notebook_fixture\n", ""),
+            says="run_fixtures.py does not %run it",
+            at="# Databricks notebook source",
+            where=FIXTURE,
+        ),
+        Row(
+            Edit(RUNNER, "[SampleNotebookFixture]", "[]"),
+            says="run_fixtures.py does not name SampleNotebookFixture",
+            at="# Databricks notebook source",
+            where=FIXTURE,
+        ),
+        Row(
+            Edit(FIXTURE, "class SampleNotebookFixture(NutterFixture):", "if True:"),
+            says="has no fixture class; add one, or remove the file",
+            at="# Databricks notebook source",
         ),
     ],
     "buildspecs_have_known_keys": [

@@ -30,6 +30,7 @@ from ops.check.reading import (
 )
 
 BUNDLE, STACK, PINS = "databricks.yml", "cicd/stack.yml", "cicd/tools.env"
+RUNNER = "tests/nutter/run_fixtures.py"
 # What must be readable. Other folders hold what they like: templates, another tool's YAML.
 OWN = re.compile(r"(cicd|ops|resources|src|tests)/|databricks\.yml|pyproject\.toml|Makefile")
 PARSERS: dict[str, Callable[[str], object]] = {
@@ -186,6 +187,23 @@ def notebooks_exist(files: Files) -> Findings:
         path = os.path.join(files.root, os.path.dirname(place.file), match[1])
         if not any(os.path.isfile(path + suffix) for suffix in ("", ".py", ".ipynb")):
             yield place, f"runs the notebook {match[1]}, which does not exist; fix the path"
+
+
+@check
+def nutter_fixtures_are_run(files: Files) -> Findings:
+    """Nutter's runner runs every fixture beside it; one that nothing runs would go unnoticed."""
+    runner = files.text.get(RUNNER, "")
+    for file, text in files.text.items():
+        if not re.fullmatch(r"tests/nutter/\w+_fixture\.py", file):
+            continue
+        if f"# MAGIC %run ./{Path(file).stem}\n" not in runner:
+            yield Place(file, 1), f"{RUNNER} does not %run it; add that in a cell of its own"
+        classes = re.findall(r"(?m)^class (\w+)", text)
+        if not classes:
+            yield Place(file, 1), "has no fixture class; add one, or remove the file"
+        for name in classes:
+            if name not in runner:
+                yield Place(file, 1), f"{RUNNER} does not name {name}; add it to the last cell"
 
 
 # Every key, as the CodeBuild user guide lists them. "*": any key; no value: no keys below.
