@@ -624,7 +624,7 @@ ROWS = {
         Row(Edit(STACK, "Resource: !Ref QaSecret", PATTERN), says=MAY),
         Row(Edit(STACK, "Resource: !Ref QaSecret", JOINED), says=MAY),
         Row(
-            Edit(STACK, "- ec2:DescribeVpcs", "- secretsmanager:GetSecretValue"),
+            Edit(STACK, "ec2:DescribeVpcs]", "secretsmanager:GetSecretValue]"),
             says=MAY,
             at='Resource: "*"',
             count=4,
