@@ -30,6 +30,7 @@ JOB, ETL = "resources/my_data_project.job.yml", "resources/my_data_project_etl.p
 NUTTER, NOTEBOOK = "resources/nutter.job.yml", "src/notebooks/sample_notebook.py"
 MAKE, SCRIPT, PROJECT = "Makefile", "cicd/steps/run_nutter.sh", "pyproject.toml"
 NAMES, PREFLIGHT = "cicd/steps/names.py", "cicd/steps/preflight.py"
+WORKSPACE = "cicd/steps/workspace.py"
 X_BUILD = "cicd/buildspecs/x.yml"
 IAM, ODD, CLASSIC = "aws-iam-serverless", "odd-but-legal", "pat-classic"
 FIXTURE, RUNNER = "tests/nutter/sample_notebook_fixture.py", "tests/nutter/run_fixtures.py"
@@ -851,9 +852,9 @@ def test_a_variable_of_a_condition_is_checked_too(copy):
 
 
 def test_a_script_that_cannot_be_loaded_is_the_finding(copy):
-    root = copy(Edit(PREFLIGHT, "import os", "import os_of_nobody"))
+    root = copy(Edit(WORKSPACE, "import json", "import json_of_nobody"))
     (finding,) = findings(root)
-    assert finding.place.file == PREFLIGHT
+    assert finding.place.file == WORKSPACE
     assert finding.message.startswith("cannot be loaded: ModuleNotFoundError")
 
 

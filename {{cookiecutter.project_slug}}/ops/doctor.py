@@ -21,6 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.text import Text
 
+from cicd.steps.workspace import NoRedirect
 from ops import ROOT, NotChecked, Note, Problem, Stop, credentials
 from ops.account import Account, rights
 from ops.aws import Stack, refusal
@@ -120,13 +121,6 @@ def repository(project: Project) -> str:
 
 
 # ---- The workspaces ------------------------------------------------------------------------------
-
-
-class NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A workspace answers itself; a redirect comes from something else."""
-
-    def redirect_request(self, *_: object) -> None:
-        """Follows nothing: the redirect comes back as an HTTPError."""
 
 
 def workspace(project: Project, target: str) -> str:

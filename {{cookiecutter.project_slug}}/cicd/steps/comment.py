@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from xml.etree import ElementTree
 
+from plan import cut
 from release import Refused, aws
 
 REPORT = Path("reports/unit.xml")
@@ -56,10 +57,8 @@ def tests() -> list[str]:
     failed, skipped = with_outcome(cases, "failure", "error"), with_outcome(cases, "skipped")
     passed = len(cases) - len(failed) - len(skipped)
     counts = f"Unit tests: {passed} passed, {len(failed)} failed, {len(skipped)} skipped."
-    lines = [f"- {quoted(name)}" for name in failed[:MOST_NAMES]]
-    if len(failed) > MOST_NAMES:
-        lines.append(f"- ... and {len(failed) - MOST_NAMES} more")
-    return [counts, "\n".join(lines)]
+    lines = [f"- {quoted(name)}" for name in failed]
+    return [counts, "\n".join(cut(lines, MOST_NAMES))]
 
 
 def link() -> str:

@@ -8,11 +8,11 @@ minutes, and silently prefers a host in databricks.yml to a different DATABRICKS
 
 import http.client
 import os
-import queue
 import re
 import sys
 import threading
 import urllib.error
+from concurrent.futures import Future
 from pathlib import Path
 
 import names
@@ -79,25 +79,21 @@ def user_name(target: str, host: str) -> str:
 
 def user_name_in_time(target: str, host: str) -> str:
     """Does what user_name does, or raises Problem after SECONDS."""
-    outcome: queue.SimpleQueue[str | Problem] = queue.SimpleQueue()
+    future: Future[str] = Future()
 
     def attempt() -> None:
         try:
-            outcome.put(user_name(target, host))
-        except Problem as problem:
-            outcome.put(problem)
+            future.set_result(user_name(target, host))
+        except BaseException as error:  # for the main thread to raise
+            future.set_exception(error)
 
     # A thread, because nothing else ends the wait for a slow name server.
     threading.Thread(target=attempt, daemon=True).start()
     try:
-        result = outcome.get(timeout=SECONDS)
-    except queue.Empty:
-        raise Problem(
-            f"{host} does not answer within {SECONDS} seconds; may this build reach it?"
-        ) from None
-    if isinstance(result, Problem):
-        raise result
-    return result
+        return future.result(timeout=SECONDS)
+    except TimeoutError:
+        what = f"{host} does not answer within {SECONDS} seconds"
+        raise Problem(f"{what}; may this build reach it?") from None
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """The Databricks workspace that a build deploys to: its host, and one request to its API.
 
-Imports nothing of this folder: `make check` reads databricks.yml with `bundle_host` too.
+Imports nothing of this folder, because ops/ uses parts of it too.
 """
 
 import json
@@ -34,7 +34,7 @@ def bundle_host(text: str, target: str) -> str | None:
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Sends a credential to the workspace's own host and nowhere else."""
+    """A workspace answers itself: a credential goes to its own host and nowhere else."""
 
     def redirect_request(self, *_: object) -> None:
         """Follows nothing: the redirect comes back as an HTTPError."""

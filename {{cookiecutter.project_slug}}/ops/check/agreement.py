@@ -5,17 +5,14 @@ import operator
 import os
 import re
 import runpy
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 from ops.check.bundle import Bundle, bundle_has_known_keys
 from ops.check.files import Files
 from ops.check.reading import Findings, Place, check, check_after, suggest
 from ops.check.stack import SECRET, TARGET, Stack
 
-NAMES, PREFLIGHT = "cicd/steps/names.py", "cicd/steps/preflight.py"
+NAMES, WORKSPACE = "cicd/steps/names.py", "cicd/steps/workspace.py"
 
 
 @check
@@ -177,12 +174,12 @@ def branches_are_equal(bundle: Bundle, stack: Stack) -> Findings:
 @check
 def preflight_reads_the_hosts(files: Files, bundle: Bundle) -> Findings:
     """The builds' preflight.py, which has no YAML, finds the hosts that YAML has."""
-    if not files.readable(PREFLIGHT):
+    if not files.readable(WORKSPACE):
         return
     try:
-        bundle_host = load(files.root / PREFLIGHT)["bundle_host"]
+        bundle_host = runpy.run_path(str(files.root / WORKSPACE))["bundle_host"]
     except Exception as error:  # of that script, whose code runs here
-        yield Place(PREFLIGHT, 1), f"cannot be loaded: {error!r}; run it by itself"
+        yield Place(WORKSPACE, 1), f"cannot be loaded: {error!r}; run it by itself"
         return
     for name, target in bundle.targets.items():
         workspace = target.mapping("workspace")
@@ -190,19 +187,6 @@ def preflight_reads_the_hosts(files: Files, bundle: Bundle) -> Findings:
         if host and bundle_host(files.text["databricks.yml"], name) != host:
             message = "cicd/steps/preflight.py does not find this host; write it in one plain line"
             yield workspace.at["host"], message
-
-
-def load(script: Path) -> dict[str, Any]:
-    """The names in a script of the builds, which imports others from its folder."""
-    sys.path.insert(0, str(script.parent))
-    before = {*sys.modules}
-    try:
-        return runpy.run_path(str(script))
-    finally:
-        sys.path.remove(str(script.parent))
-        for name in {*sys.modules} - before:  # another repository's are not these
-            if str(getattr(sys.modules[name], "__file__", "")).startswith(str(script.parent)):
-                del sys.modules[name]
 
 
 def constants(source: str) -> Iterator[tuple[str, str, int]]:
