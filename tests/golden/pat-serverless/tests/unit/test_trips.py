@@ -1,7 +1,10 @@
-"""The rules about trips, on sample rows."""
+"""The rules about trips, on sample rows, and the wheel's entry point."""
 
 from datetime import date
 
+import pytest
+
+from my_data_project.main import main
 from my_data_project.trips import busiest_days, trips_by_day, valid_trips
 
 
@@ -27,3 +30,19 @@ def test_busiest_days_come_first_and_the_earlier_of_equals(spark):
     )
 
     assert [row.day.day for row in busiest_days(by_day, 2).collect()] == [6, 7]
+
+
+def test_main_prints_the_busiest_days(trips, capsys):
+    trips_by_day(valid_trips(trips)).write.saveAsTable("default.trips_by_day")
+
+    main(["--catalog=spark_catalog", "--schema=default", "--limit=1"])
+
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed == "2026-01-05 2 trips 6.50 miles 30.50 USD"
+
+
+def test_main_says_what_is_missing(capsys):
+    with pytest.raises(SystemExit):
+        main(["--catalog=qa"])
+
+    assert "--schema" in capsys.readouterr().err
