@@ -8,12 +8,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rehearsal.aws.codepipeline.model import Action, Answer, Execution, Stage
 from rehearsal.aws.errors import AwsError, Unsupported
+from rehearsal.aws.execution import Action, Answer, Execution, Stage
 from rehearsal.databricks import spark
 from rehearsal.play import Rehearsal, Unplayable, opened
-from rehearsal.screen import Screen, review
-from rehearsal.summary import summary
+from rehearsal.screen import Screen, review, summary
 
 LAST_LINES = 15  # of the log of a build that failed
 

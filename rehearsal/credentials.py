@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from rehearsal.aws.stack import Properties, Stack
-from rehearsal.databricks import workspace
+from rehearsal.databricks.identities import Identity
 
 # The variables that sign in, without DATABRICKS_, and the fields of an identity.
 FIELDS = ("token", "client_id", "client_secret")
@@ -36,9 +36,9 @@ class Credentials:
             if not key.endswith("id")
         ]
 
-    def identities(self) -> dict[str, list[workspace.Identity]]:
+    def identities(self) -> dict[str, list[Identity]]:
         """Who may sign in to which host: the identity of each build that names one."""
-        hosts: dict[str, list[workspace.Identity]] = {}
+        hosts: dict[str, list[Identity]] = {}
         for project in self.stack.of_type("CodeBuild::Project").values():
             variables = {
                 variable["Name"]: variable
@@ -52,9 +52,7 @@ class Credentials:
                 identities.append(identity)
         return hosts
 
-    def identity(
-        self, project: Properties, variables: dict[str, dict[str, Any]]
-    ) -> workspace.Identity:
+    def identity(self, project: Properties, variables: dict[str, dict[str, Any]]) -> Identity:
         """Who a project's builds sign in as."""
         fields = {
             field: self.value(variables[name])
@@ -65,7 +63,7 @@ class Credentials:
             fields["subject"] = project["ServiceRole"]
         role = self.stack.logical("IAM::Role", project["ServiceRole"]).removesuffix("Role")
         user = fields.get("client_id") or f"{role.lower()}@example.com"
-        return workspace.Identity(user_name=user, **fields)
+        return Identity(user_name=user, **fields)
 
     def value(self, variable: dict[str, Any]) -> str:
         """What a project's variable holds when a build runs."""

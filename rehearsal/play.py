@@ -14,22 +14,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from rehearsal.aws import codebuild as codebuild_api
 from rehearsal.aws.account import Account
-from rehearsal.aws.codebuild import api as codebuild_api
-from rehearsal.aws.codebuild.model import Build
-from rehearsal.aws.codebuild.run import Settings
-from rehearsal.aws.codebuild.service import CodeBuild
-from rehearsal.aws.codepipeline.api import PipelineApi
-from rehearsal.aws.codepipeline.model import Execution
-from rehearsal.aws.codepipeline.service import CodePipeline
+from rehearsal.aws.build import Build
+from rehearsal.aws.build_run import Settings
+from rehearsal.aws.codebuild import CodeBuild
+from rehearsal.aws.codepipeline import CodePipeline
+from rehearsal.aws.codepipeline_api import PipelineApi
+from rehearsal.aws.execution import Execution
 from rehearsal.aws.stack import Stack
 from rehearsal.credentials import Credentials, new_id
-from rehearsal.databricks import spark, workspace
+from rehearsal.databricks import identities as sign_in
+from rehearsal.databricks import spark
 from rehearsal.machine import warm
-from rehearsal.machine.network import Network, json_answer
-from rehearsal.machine.packages import cache_variables
-from rehearsal.machine.releases import releases, releases_host
-from rehearsal.machine.servers import server
+from rehearsal.machine.caches import cache_variables
+from rehearsal.machine.network import Network, json_answer, releases, releases_host
+from rehearsal.machine.warm import server
 from rehearsal.machine.working_copy import WorkingCopy, copy_repository
 
 ROOT = Path(__file__).parent.parent
@@ -203,7 +203,9 @@ def start_clients(home: Path, running: contextlib.ExitStack) -> None:
     databricks = (home / "client.socket", "rehearsal.databricks.client", str(home / "databricks"))
     running.enter_context(warm.serving(sys.executable, *databricks))
     program = home / "aws"
-    program.write_text(warm_client(server("rehearsal.machine.awscli")), encoding="utf-8")
+    program.write_text(
+        warm_client(server(sys.executable, "rehearsal.machine.awscli")), encoding="utf-8"
+    )
     program.chmod(0o755)
 
 
@@ -241,9 +243,9 @@ def serve_databricks(
 ) -> None:
     """Answers for the workspaces that the builds name, and for the releases of their client."""
     folder, identities = home / "databricks", credentials.identities()
-    workspace.declare(folder, identities)
+    sign_in.declare(folder, identities)
     for host in identities:
-        respond = functools.partial(workspace.respond, folder, host)
+        respond = functools.partial(sign_in.respond, folder, host)
         network.hosts[str(urlsplit(host).hostname)] = json_answer(respond)
     client = warm_client(home / "client.socket")
     network.hosts[releases_host(repository)] = releases(client)

@@ -14,7 +14,7 @@ from pathlib import Path
 from conftest import ROOT
 from rehearsal import play
 from rehearsal.databricks import spark
-from rehearsal.summary import times
+from rehearsal.screen import times
 from rehearsing import APPROVED, decide
 
 PAIRS = 7

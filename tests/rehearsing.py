@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from rehearsal import play
-from rehearsal.aws.codepipeline.model import Answer, Execution
+from rehearsal.aws.execution import Answer, Execution
 
 Rehearse = Callable[..., AbstractContextManager[play.Rehearsal]]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from conftest import DEFAULT, ROOT, VARIANTS, need_java
-from rehearsal.aws.codepipeline.model import Answer
+from rehearsal.aws.execution import Answer
 from rehearsing import (
     APPROVED,
     PRODUCTION_SPEC,

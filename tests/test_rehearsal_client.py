@@ -25,10 +25,10 @@ import pytest
 
 from rehearsal import play
 from rehearsal.databricks import client as databricks
-from rehearsal.databricks import workspace
-from rehearsal.databricks.client import run_command
+from rehearsal.databricks import identities, runs
 from rehearsal.databricks.compute import Outcome
-from rehearsal.databricks.workspace import Identity
+from rehearsal.databricks.errors import Unreachable
+from rehearsal.databricks.identities import Identity
 from rehearsal.machine import warm
 from test_bundle import find_client
 
@@ -96,10 +96,10 @@ def home(tmp_path, monkeypatch):
         monkeypatch.delenv(name)
     monkeypatch.setenv("DATABRICKS_HOST", HOST)
     monkeypatch.setenv("DATABRICKS_TOKEN", TOKEN)
-    monkeypatch.setattr(run_command, "Compute", Compute)
+    monkeypatch.setattr(runs, "Compute", Compute)
     Compute.calls = []
     home = tmp_path / "databricks"
-    workspace.declare(home, {HOST: [Identity(USER, token=TOKEN)]})
+    identities.declare(home, {HOST: [Identity(USER, token=TOKEN)]})
     return home
 
 
@@ -320,7 +320,7 @@ def rendering_of(tmp_path, monkeypatch, home):
     def enter(rendered: Path) -> Path:
         tree = shutil.copytree(rendered, tmp_path / "tree")
         hosts = re.findall(r"^ +host: (\S+)", (tree / CONFIG).read_text(), re.M)
-        workspace.declare(home, {host: [Identity(USER, token=TOKEN)] for host in hosts})
+        identities.declare(home, {host: [Identity(USER, token=TOKEN)] for host in hosts})
         monkeypatch.setenv("DATABRICKS_HOST", hosts[0])
         monkeypatch.chdir(tree)
         return tree
@@ -762,7 +762,7 @@ def jwt_file(folder: Path, content: dict | str) -> dict[str, str]:
 @pytest.fixture
 def sign_in_with(home, client, monkeypatch, tmp_path):
     """Runs `current-user me` with variables, and with a file for file-oidc."""
-    workspace.declare(home, {HOST: IDENTITIES})
+    identities.declare(home, {HOST: IDENTITIES})
     monkeypatch.delenv("DATABRICKS_TOKEN")
 
     def run(variables: dict[str, str], content: dict | str | None) -> Ran:
@@ -807,18 +807,18 @@ def ask(
 ) -> tuple[int, dict]:
     """What the workspace answers to HTTP."""
     headers = {"Authorization": authorization}
-    return workspace.respond(home, HOST, method, path, headers, urlencode(form).encode())
+    return identities.respond(home, HOST, method, path, headers, urlencode(form).encode())
 
 
 def test_a_token_signs_in_over_http_too(home):
-    workspace.declare(home, {f"{HOST}/": IDENTITIES})
+    identities.declare(home, {f"{HOST}/": IDENTITIES})
 
     assert ask(home, "GET", ME, f"Bearer {TOKEN}")[1]["userName"] == "pat@example.com"
     assert ask(home, "GET", ME, "Bearer wrong")[0] == 401
     assert ask(home, "GET", ME)[0] == 401
     assert ask(home, "GET", "/api/2.1/jobs/list", f"Bearer {TOKEN}")[0] == 404
-    with pytest.raises(workspace.Unreachable):
-        workspace.respond(home, "https://another.example", "GET", ME, {}, b"")
+    with pytest.raises(Unreachable):
+        identities.respond(home, "https://another.example", "GET", ME, {}, b"")
 
 
 @pytest.mark.parametrize(
@@ -834,7 +834,7 @@ def test_a_token_signs_in_over_http_too(home):
     ids=["m2m", "federated"],
 )
 def test_an_issued_token_signs_in_over_http(home, user, authorization, form):
-    workspace.declare(home, {f"{HOST}/": IDENTITIES})
+    identities.declare(home, {f"{HOST}/": IDENTITIES})
 
     status, token = ask(home, "POST", OIDC, authorization, **form)
 
@@ -844,7 +844,7 @@ def test_an_issued_token_signs_in_over_http(home, user, authorization, form):
 
 
 def test_no_token_is_issued_for_wrong_credentials(home):
-    workspace.declare(home, {f"{HOST}/": IDENTITIES})
+    identities.declare(home, {f"{HOST}/": IDENTITIES})
     other = EXCHANGE | {"subject_token": jwt("arn:aws:iam::123456789012:role/other")}
 
     wrong_secret = ask(home, "POST", OIDC, basic("m2m", "wrong"), grant_type="client_credentials")
@@ -865,7 +865,7 @@ def test_a_lost_network_and_a_refusal_can_be_planned(home, client):
 
 def test_no_secret_is_stored_or_printed(recorded_bundle, home, client, tmp_path):
     pack_wheel(recorded_bundle)
-    workspace.declare(home, {HOST: [*IDENTITIES, Identity(USER, token=TOKEN)]})
+    identities.declare(home, {HOST: [*IDENTITIES, Identity(USER, token=TOKEN)]})
     printed = [
         client("bundle", "deploy", "-t", "qa"),
         client("bundle", "run", "-t", "qa", "demo_job"),

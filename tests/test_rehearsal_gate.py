@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rehearsal import play
-from rehearsal.aws.codebuild.model import Build
-from rehearsal.aws.codepipeline.model import Answer, Execution
+from rehearsal.aws.build import Build
+from rehearsal.aws.execution import Answer, Execution
 from rehearsing import (
     APPROVED,
     JOB,

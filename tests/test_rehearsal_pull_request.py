@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from rehearsal import play
-from rehearsal.aws.codebuild.model import Build, BuildRequest
+from rehearsal.aws.build import Build, BuildRequest
 from rehearsal.aws.stack import Stack
 from rehearsing import edit
 

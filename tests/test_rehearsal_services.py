@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from rehearsal import play
-from rehearsal.aws import iam, rights
-from rehearsal.aws.codebuild.log import stream_of
-from rehearsal.aws.codebuild.model import Build
+from rehearsal.aws import front, iam
+from rehearsal.aws.build import Build, stream_of
 from rehearsal.aws.errors import Unsupported
 from rehearsal.aws.events import transform
 from rehearsal.aws.protocols import Request
@@ -323,7 +322,7 @@ def test_a_right_on_a_log_group_is_decided_by_stream() -> None:
     request = Request("logs", "PutLogEvents", place, "QaBuildRole")
     stack = Stack.__new__(Stack)
     stack.region = "us-east-1"
-    (right,) = rights.required(request, rights.Facts(stack, lambda bucket, key: True))
+    (right,) = front.required(request, front.Facts(stack, lambda bucket, key: True))
     assert right.resource == f"{ONE_GROUP}qa/00000001"
     statement = {"Effect": "Allow", "Action": "logs:*", "Resource": f"{ONE_GROUP}qa/*"}
     assert iam.allows([statement], right.action, right.resource, {})

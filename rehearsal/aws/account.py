@@ -11,18 +11,57 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import boto3
+from botocore.config import Config
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
-from rehearsal.aws import cloudformation, rights, sts
-from rehearsal.aws.authorizer import Authorizer, Call
-from rehearsal.aws.clients import OPERATOR, Clients, Credentials
 from rehearsal.aws.codecommit import CodeCommit
 from rehearsal.aws.events import EventBus
-from rehearsal.aws.front import Front
-from rehearsal.aws.resources import create_stack
-from rehearsal.aws.sns import Sns
-from rehearsal.aws.stack import Stack
+from rehearsal.aws.front import Facts, Front
+from rehearsal.aws.iam import Authorizer, Call
+from rehearsal.aws.services import Sns, cloudformation_operations, sts_operations
+from rehearsal.aws.stack import Stack, create_stack
+
+OPERATOR = {"AWS_ACCESS_KEY_ID": "AKIAREHEARSALPERSON", "AWS_SECRET_ACCESS_KEY": "rehearsal"}
+Credentials = dict[str, str]  # as environment variables
+
+
+class Clients:
+    """Makes clients, and keeps them: making one takes longer than most of its calls."""
+
+    session = boto3.session.Session()  # one for all: it keeps what it has read of the services
+
+    def __init__(self, url: str, region: str) -> None:
+        self.url, self.region = url, region
+        self.lock = threading.Lock()
+        self.made: dict[tuple[str, str], Any] = {}
+
+    def get(self, service: str, credentials: Credentials = OPERATOR) -> Any:
+        """A client of a service."""
+        key = credentials["AWS_ACCESS_KEY_ID"]
+        with self.lock:
+            if (service, key) not in self.made:
+                self.made[service, key] = self.make(service, credentials)
+            return self.made[service, key]
+
+    def make(self, service: str, credentials: Credentials) -> Any:
+        """A new client of a service."""
+        return self.session.client(
+            service,
+            region_name=self.region,
+            endpoint_url=self.url,
+            aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
+            aws_session_token=credentials.get("AWS_SESSION_TOKEN"),
+            config=Config(retries={"max_attempts": 1}, s3={"addressing_style": "path"}),
+        )
+
+    def environment(self, credentials: Credentials = OPERATOR) -> dict[str, str]:
+        """The variables that make an AWS client speak to this account."""
+        region = {"AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}
+        return {"AWS_ENDPOINT_URL": self.url, **region, **credentials}
+
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
@@ -42,7 +81,7 @@ class Account:
         # moto cannot decide for all services on resolved policies, so the front does it for all.
         self.front = Front(
             self.authorizer,
-            rights.Facts(stack, self.has_object),
+            Facts(stack, self.has_object),
             moto(),
             person=OPERATOR["AWS_ACCESS_KEY_ID"],
         )
@@ -52,10 +91,10 @@ class Account:
         self.bus = EventBus(stack, self.authorizer)
         self.sns = Sns(stack, self.bus)
         self.codecommit = CodeCommit(stack, self.bus, repository)
-        self.front.serve("cloudformation", cloudformation.operations(stack))
+        self.front.serve("cloudformation", cloudformation_operations(stack))
         self.front.serve("codecommit", self.codecommit.operations())
         self.front.serve("sns", self.sns.operations())
-        self.front.serve("sts", sts.operations(stack))
+        self.front.serve("sts", sts_operations(stack))
 
     def __enter__(self) -> "Account":
         threading.Thread(target=self.server.serve_forever, args=[0.05], daemon=True).start()

@@ -16,8 +16,8 @@ from typing import Any, cast
 from moto.events.models import EventPattern
 from moto.events.utils import EventMessageType, EventTemplateParser
 
-from rehearsal.aws.authorizer import Authorizer
 from rehearsal.aws.errors import Unsupported
+from rehearsal.aws.iam import Authorizer
 from rehearsal.aws.stack import ACCOUNT, Properties, Stack
 
 Event = dict[str, Any]

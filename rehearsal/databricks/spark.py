@@ -24,7 +24,7 @@ from typing import Any
 from filelock import FileLock
 
 from rehearsal.databricks.compute import START_LIMIT, run_task
-from rehearsal.databricks.task.catalogs import unquoted
+from rehearsal.databricks.task.spark_engine import unquoted
 from rehearsal.machine import warm
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"

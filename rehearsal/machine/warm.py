@@ -5,6 +5,7 @@ environment and standard streams of its caller, nothing of other calls, and ends
 """
 
 import contextlib
+import functools
 import json
 import os
 import socket
@@ -14,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing's own takes as long to import as the rest of this module
     from collections.abc import Iterator, Mapping, Sequence
     from os import PathLike
+    from pathlib import Path
 
 # The rest is imported where it is used: `call` is what a build waits for, a dozen times.
 
@@ -77,6 +79,25 @@ def serving(
         assert server.stdin
         server.stdin.close()
         server.wait()
+
+
+@functools.cache
+def server(python: "str | PathLike[str]", module: str) -> "Path":
+    """The address of a server that all rehearsals of this process share, until it ends.
+
+    Sharing is safe, as no call knows of another; it saves each rehearsal but the first the imports.
+    """
+    import atexit
+    import shutil
+    import tempfile
+    from pathlib import Path
+
+    folder = Path(tempfile.mkdtemp(prefix="rehearsal-server-"))
+    running = contextlib.ExitStack()
+    running.callback(shutil.rmtree, folder, ignore_errors=True)
+    running.enter_context(serving(python, folder / "socket", module))
+    atexit.register(running.close)
+    return folder / "socket"
 
 
 def serve(listener: socket.socket, module: str, settings: list[str]) -> None:

@@ -8,8 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from rehearsal.machine.bytecode import shared_bytecode
-from rehearsal.machine.packages import UV, cache_variables
+from rehearsal.machine.caches import UV, cache_variables, shared_bytecode
 
 IGNORED = shutil.ignore_patterns(".git", ".venv", "dist", "__pycache__", ".databricks")
 PERSON = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com", "-c", "commit.gpgsign=false")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rehearsal.databricks.task.errors import UnsupportedHere
+from rehearsal.databricks.task.notebook import UnsupportedHere
 
 
 def connect(engine: dict[str, Any]) -> Any:

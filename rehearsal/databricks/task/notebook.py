@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rehearsal.databricks.task.errors import NotebookExit, UnsupportedHere
+
+class UnsupportedHere(NotImplementedError, AttributeError):
+    """What a workspace can do and this stand-in cannot; hasattr() says no to it."""
+
+
+class NotebookExit(BaseException):
+    """Carries the value of dbutils.notebook.exit past every `except Exception` of a notebook."""
+
 
 HEADER, CELL, MAGIC = "# Databricks notebook source", "# COMMAND ----------", "# MAGIC"
 

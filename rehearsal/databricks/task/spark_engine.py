@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rehearsal.databricks.task.catalogs import unquoted
-
 SQL_TABLE = re.compile(
     r"\bcreate\s+(?:materialized\s+view|streaming\s+table)\s+([\w.`]+)", re.IGNORECASE
 )
@@ -100,3 +98,8 @@ def _spec(sources: list[Path], request: dict[str, Any]) -> dict[str, Any]:
         "configuration": spec.get("configuration", {}),
         "libraries": [{"glob": {"include": str(source.relative_to(files))}} for source in sources],
     }
+
+
+def unquoted(catalog: str) -> str:
+    """Return the catalog's name for where no quotes are possible."""
+    return catalog if re.fullmatch(r"\w+", catalog) else re.sub(r"\W", "_", catalog) + "_unquoted"

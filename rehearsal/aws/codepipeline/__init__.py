@@ -1,1 +1,0 @@
-"""CodePipeline: walks executions through the stack's pipeline. service.py is where to begin."""

@@ -1,0 +1,177 @@
+"""The folders that keep the rehearsal's workspaces.
+
+home/workspaces.json         who may sign in where; of a secret only the SHA-256
+home/faults.json             the failures that a test asks for (see `Storage.fault`)
+home/calls.jsonl             every sign-in and every change: host, user, command, what
+home/<host>/issued.json      the access tokens that were issued; only their SHA-256
+home/<host>/files/           "/" of the workspace's file system
+home/<host>/resources.json   {kind: {id: settings}}: what the workspace has, whoever made it
+"""
+
+import copy
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from rehearsal.databricks.errors import ClientError
+
+Json = dict[str, Any]
+
+
+def host_name(host: str) -> str:
+    """`a.example` of `https://a.example/`."""
+    return urlsplit("//" + host.rpartition("//")[2]).netloc.lower()
+
+
+def stable_id(name: str) -> str:
+    """A number for a name, always the same."""
+    return str(int(hashlib.sha256(name.encode()).hexdigest()[:10], 16))
+
+
+def read_json(file: Path, default: Any) -> Any:
+    """The content of a file, or the default if there is no file."""
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else default
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Replaces the content of a file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps(value, indent=1), encoding="utf-8")
+    new.replace(file)  # a build that is killed leaves the old or the new content, not half of it
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Where the workspace of one host is kept, below the home of all workspaces."""
+
+    home: Path
+    host: str
+
+    @property
+    def folder(self) -> Path:
+        """The workspace's own folder."""
+        return self.home / host_name(self.host)
+
+    def record(self, user: str, command: str, what: str) -> None:
+        """Appends a sign-in or a change to calls.jsonl."""
+        call = {"host": host_name(self.host), "user": user, "command": command, "what": what}
+        with (self.home / "calls.jsonl").open("a", encoding="utf-8") as calls:
+            calls.write(json.dumps(call) + "\n")
+
+    def fault(self, event: str) -> Json:
+        """The fault that faults.json sets for this host and an event, or an empty one.
+
+        The file is a list of {"host", "on": "sign-in" | "deploy" | "run", "message"}. With "after",
+        a deployment first applies so many resources. A sign-in is refused with "status"; without it
+        there is no network.
+        """
+        for fault in read_json(self.home / "faults.json", []):
+            if host_name(fault["host"]) == host_name(self.host) and fault["on"] == event:
+                return dict(fault)
+        return {}
+
+
+NOTEBOOK_HEADER = b"# Databricks notebook source"
+SHORT_ROOTS = ("Users", "Shared", "Repos")  # /Users is /Workspace/Users
+
+
+def is_notebook(file: Path) -> bool:
+    """Whether a file is a notebook in Databricks' source format."""
+    if file.suffix != ".py" or not file.is_file():
+        return False
+    with file.open("rb") as content:
+        return content.readline().rstrip() == NOTEBOOK_HEADER
+
+
+class Files:
+    """The files and folders below "/" of a workspace."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def locate(self, path: str) -> Path:
+        """Where a path of the workspace is kept, whether or not it exists.
+
+        A notebook's path has no suffix. Raises ClientError for a path that is not absolute or
+        leaves the workspace.
+        """
+        parts = PurePosixPath(path).parts
+        if parts[:1] != ("/",) or ".." in parts:
+            raise ClientError(f"Path ({path}) doesn't start with '/'")
+        prefix = "Workspace" if parts[1:2] and parts[1] in SHORT_ROOTS else ""
+        file = self.root.joinpath(prefix, *parts[1:])
+        source = file.parent / f"{file.name}.py"
+        return source if is_notebook(source) and not file.exists() else file
+
+    def existing(self, path: str) -> Path:
+        """Where an existing path is kept. Raises ClientError if there is none."""
+        file = self.locate(path)
+        # A workspace knows the notebook `sample.py` as `sample` only.
+        if not file.exists() or (is_notebook(file) and path.endswith(".py")):
+            raise ClientError(f"Path ({path}) doesn't exist.")
+        return file
+
+    def status(self, file: Path) -> Json:
+        """What the workspace's API answers about a file, a notebook or a folder."""
+        path = f"/{file.relative_to(self.root)}"
+        if is_notebook(file):
+            path = path.removesuffix(".py")
+            entry = {"object_id": int(stable_id(path)), "object_type": "NOTEBOOK", "path": path}
+            return {"language": "PYTHON"} | entry
+        object_type = "DIRECTORY" if file.is_dir() else "FILE"
+        return {"object_id": int(stable_id(path)), "object_type": object_type, "path": path}
+
+
+# What the service adds to the settings of a job and of its tasks.
+JOB_DEFAULTS: Json = {"email_notifications": {}, "timeout_seconds": 0, "webhook_notifications": {}}
+TASK_DEFAULTS: Json = {"email_notifications": {}, "timeout_seconds": 0, "run_if": "ALL_SUCCESS"}
+
+
+class Resources:
+    """The jobs, pipelines and so on of a workspace: settings by kind and id."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._settings: dict[str, dict[str, Json]] = read_json(file, {})
+
+    def get(self, kind: str, id_: str) -> Json | None:
+        """The settings of a resource as they were set; None if there is no such resource."""
+        return copy.deepcopy(self._settings.get(kind, {}).get(id_))
+
+    def describe(self, kind: str, id_: str) -> Json | None:
+        """The settings of a resource as the service shows them, with its defaults."""
+        settings = self.get(kind, id_)
+        if settings and kind == "jobs":
+            settings = copy.deepcopy(JOB_DEFAULTS) | settings
+            for task in settings.get("tasks", []):
+                task |= copy.deepcopy(TASK_DEFAULTS) | task
+                if "notebook_task" in task:
+                    task["notebook_task"].setdefault("source", "WORKSPACE")
+        return settings
+
+    def put(self, kind: str, id_: str, settings: Json) -> None:
+        """Creates or replaces a resource."""
+        self._settings.setdefault(kind, {})[id_] = settings
+        write_json(self._file, self._settings)
+
+    def delete(self, kind: str, id_: str) -> None:
+        """Deletes a resource if it exists."""
+        self._settings.setdefault(kind, {}).pop(id_, None)
+        write_json(self._file, self._settings)
+
+
+class Workspace:
+    """The workspace of one host, for one user."""
+
+    def __init__(self, storage: Storage, user: str) -> None:
+        self.storage, self.user = storage, user
+        self.files = Files(storage.folder / "files")
+        self.resources = Resources(storage.folder / "resources.json")
+
+    def record(self, command: str, what: str) -> None:
+        """Notes a change for the rehearsal's summary."""
+        self.storage.record(self.user, command, what)
