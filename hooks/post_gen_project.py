@@ -1,4 +1,4 @@
-"""Removes what the answers rule out, checks what is left, says what to do next. Works offline."""
+"""Removes unneeded files, checks the repository, prints the next commands. Works offline."""
 
 import json
 import shlex
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 ANSWERS: dict[str, Any] = json.loads({{cookiecutter | jsonify | jsonify}})  # type: ignore[name-defined, arg-type]
 NAME, BRANCH, AUTH = ANSWERS["project_slug"], ANSWERS["branch"], ANSWERS["auth"]
 
-# What stays only where the condition is true.
+# A file is kept only if its condition is true.
 OPTIONAL = {
     "cicd/steps/mint_token.sh": AUTH == "aws-iam",
     "ops/secrets.py": AUTH != "aws-iam",

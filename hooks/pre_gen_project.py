@@ -31,7 +31,7 @@ REGIONS = """
 # Regions whose partition has no CodeCommit, nor a console whose address is public.
 CLOSED = ("us-iso-", "us-isob-", "us-isof-", "eu-isoe-")
 
-# Names that the package cannot have: it would hide what bears them, or uv would take it for that.
+# Names that the package must not have: it would hide another module, or uv would confuse the two.
 # First what this repository's files and nutter's wheel have, then what is in a rendering's uv.lock
 # (a test compares) with its import names, what hatchling and nutter require, and what notebooks
 # import from the Databricks runtime.
@@ -143,7 +143,7 @@ def nearest_region(region: str) -> str:
 
 
 def aws_region(region: str) -> Problem | None:
-    """A region's form: `notes` warns of one that nobody knows."""
+    """The form of a region's name; `notes` warns of an unknown region."""
     if not re.fullmatch(r"[a-z]{2,4}(-[a-z]{2,12}){1,3}-[0-9]{1,2}", region):
         return Problem("is not the name of an AWS region", nearest_region(region))
     if region.startswith(CLOSED):
@@ -153,12 +153,12 @@ def aws_region(region: str) -> Problem | None:
 
 
 def host_of(address: str) -> str:
-    """The address without what a browser adds to it."""
+    """The address without the path and query of a browser's address bar."""
     return address.strip().split("?")[0].rstrip("/").lower()
 
 
 def workspace_host(address: str) -> Problem | None:
-    """An address of which nothing is left but https:// and the host."""
+    """https:// and a host, without user, port or path."""
     host = host_of(address)
     if re.fullmatch(HOST, host):
         return None
@@ -178,13 +178,13 @@ def catalog(name: str) -> Problem | None:
 
 
 def email_of(address: str) -> str:
-    """The address, or nothing for nobody."""
+    """The address; "" for the answer none."""
     email = address.strip()
     return "" if email.lower() == "none" else email
 
 
 def notification_email(address: str) -> Problem | None:
-    """An address, or nobody."""
+    """An e-mail address, or none."""
     email = email_of(address)
     if not email or re.fullmatch(EMAIL, email):
         return None

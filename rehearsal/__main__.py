@@ -1,4 +1,4 @@
-"""python -m rehearsal PATH: plays what a push to a rendered repository would set off."""
+"""python -m rehearsal PATH: plays what a push to a rendered repository would start."""
 
 import argparse
 import os
@@ -35,7 +35,7 @@ def main() -> int:
     chosen, console, started = options(), Console(highlight=False), time.monotonic()
     if not chosen.quick and spark.java_version() < spark.JAVA:
         if os.environ.get("CI"):
-            console.print(f"[red]Java {spark.JAVA} or newer is needed[/]; or say --quick")
+            console.print(f"[red]Java {spark.JAVA} or newer is needed[/]; or pass --quick")
             return 2
         console.print(
             f"[yellow]Java {spark.JAVA} is not installed:[/] notebooks, pipeline and wheel run on"
@@ -97,7 +97,11 @@ class Player:
             return Answer("Approved", "approved with --approve")
         if self.chosen.reject:
             return Answer("Rejected", self.chosen.reject)
-        reply = self.console.input("Approve it? \\[y/N] ").strip().lower()
+        try:
+            reply = self.console.input("Approve it? \\[y/N] ").strip().lower()
+        except EOFError:
+            self.console.print("\nNobody answers: without a terminal, pass --approve or --reject.")
+            reply = ""
         if reply in ("y", "yes"):
             return Answer("Approved", "approved at the terminal")
         return Answer("Rejected", "not approved")

@@ -53,7 +53,7 @@ class Unplayable(Exception):
 class Options:
     """How to rehearse.
 
-    Without `engine` no job can run; without `operator` the first `make` has more to do.
+    Without `engine` no job can run; without `operator` the first `make` takes longer.
     """
 
     region: str = "us-east-1"
@@ -97,7 +97,7 @@ class Rehearsal:
         return self.pipeline.branch
 
     def put_secrets(self) -> None:
-        """Sets every secret with the repository's own `make secrets`, fed from standard input."""
+        """Sets every secret with the repository's own `make secrets`, from standard input."""
         text = (self.repository / "cicd/stack.yml").read_text(encoding="utf-8")
         values = self.credentials.values
         if not values:
@@ -141,7 +141,7 @@ class Rehearsal:
         return first(Build, started)
 
     def look_for_drift(self) -> Build | None:
-        """Plays the hour of each rule that has a schedule; returns the build that it starts."""
+        """Fires each rule that has a schedule; returns the build that it starts."""
         return first(Build, self.aws.bus.put_scheduled())
 
 
@@ -152,9 +152,9 @@ def first(kind: type[T], started: list[object]) -> T | None:
 
 @contextlib.contextmanager
 def opened(path: Path, say: Say = lambda _: None, **options: Any) -> Iterator[Rehearsal]:
-    """Makes everything for a rehearsal of the repository at `path`, and takes it down at the end.
+    """Makes everything for a rehearsal of the repository at `path`, and removes it in the end.
 
-    Raises Unplayable where the repository cannot be rehearsed. `say` hears what is being made.
+    Raises Unplayable if the repository cannot be rehearsed. `say` is called with progress messages.
     """
     for needed in (path / "cicd/stack.yml", path / "databricks.yml"):
         if not needed.is_file():

@@ -140,7 +140,7 @@ class Screen:
             self.live.start()
 
     def stop(self) -> None:
-        """Leaves the last picture standing."""
+        """Stops drawing, and keeps the last picture."""
         if self.live:
             self.tail = []
             self.live.update(self.draw())
@@ -164,7 +164,7 @@ def table(*columns: str) -> Table:
 def deployed(played: Rehearsal) -> Table:
     """What reached which workspace, by whom, from the workspaces' own record of calls."""
     result = table()
-    for name in ("workspace", "signed in as", "did"):
+    for name in ("workspace", "signed in as", "commands"):
         result.add_column(name, overflow="fold")
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for call in workspace_calls(played):

@@ -33,12 +33,12 @@ def main() -> int:
     """Prints what happens; the exit code is that of the check or of the rehearsal."""
     console = Console(highlight=False)
     if DEMO.exists() and not (DEMO / "my-data-project/databricks.yml").exists():
-        console.print(f"{DEMO} is something else; move it away first")
+        console.print(f"{DEMO} is not a demo; move it away first")
         return 1
     shutil.rmtree(DEMO, ignore_errors=True)
     console.print("[bold]Baking[/] the default answers into demo/ ...")
     root = Path(cookiecutter(str(ROOT), no_input=True, output_dir=str(DEMO), default_config=True))
-    table = Table("in", "what", "lines", box=None, pad_edge=False, header_style="dim")
+    table = Table("files", "content", "lines", box=None, pad_edge=False, header_style="dim")
     table.columns[2].justify = "right"
     for part, what in PARTS.items():
         table.add_row(part, what, str(sum(lines(root / name) for name in part.split())))

@@ -222,7 +222,7 @@ class Cloud(Aws):
         return build
 
     def looked(self, status: str, sentence: str, **more: Any) -> Shape:
-        """A build that has looked for drift."""
+        """A build that has compared production with its release."""
         values = {"DRIFT_STATUS": status, "DRIFT": sentence}
         exported = [{"name": name, "value": value} for name, value in values.items()]
         return self.build("DriftBuild", exportedEnvironmentVariables=exported, **more)

@@ -146,7 +146,7 @@ def test_the_identity_token_is_minted_anew_while_the_build_runs(tmp_path: Path) 
     os.close(alive)
 
 
-def test_an_account_without_federation_learns_what_to_do(tmp_path: Path) -> None:
+def test_without_federation_the_message_says_what_to_do(tmp_path: Path) -> None:
     file = tmp_path / "token"
     with serve(lambda _: Answer(403, DISABLED)) as (url, _):
         result = mint(tmp_path, url, file)
@@ -218,6 +218,6 @@ def test_prod_has_drifted(drift, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", ["Failed", "InProgress", "Stopped"])
-def test_nobody_knows_drift_after_another_end(drift, status: str) -> None:
+def test_drift_is_unknown_after_a_deployment_that_did_not_succeed(drift, status: str) -> None:
     sentence = f"not known: the last deployment is {status}"
     assert drift(status, a=ENTRY) == (load("names").UNKNOWN, sentence, "")

@@ -151,7 +151,7 @@ def test_nobody_gets_mail_when_no_address_was_given(cookies, tmp_path, workspace
     assert "notification_email" not in bundle["variables"]
 
 
-def test_development_is_ones_own_copy(default, tmp_path, workspace):
+def test_development_is_each_users_own_copy(default, tmp_path, workspace):
     bundle = resolved(copy(default, tmp_path, workspace), "development", workspace)
 
     jobs = bundle["resources"]["jobs"]
@@ -163,7 +163,7 @@ def test_development_is_ones_own_copy(default, tmp_path, workspace):
     assert bundle["artifacts"].keys() == {"wheel"}
 
 
-def test_qa_is_marked_and_runs_only_when_told(default, tmp_path, workspace):
+def test_qa_has_a_prefix_and_paused_schedules(default, tmp_path, workspace):
     bundle = resolved(copy(default, tmp_path, workspace), "qa", workspace)
 
     jobs = bundle["resources"]["jobs"]
@@ -184,7 +184,7 @@ def test_prod_runs_every_day_and_has_no_tests(default, tmp_path, workspace):
 
 
 @pytest.mark.parametrize("target", ["qa", "prod"])
-def test_everyone_in_the_workspace_may_look(default, target, tmp_path, workspace):
+def test_every_user_of_the_workspace_may_view(default, target, tmp_path, workspace):
     bundle = resolved(copy(default, tmp_path, workspace), target, workspace)
 
     resources = [item for kind in bundle["resources"].values() for item in kind.values()]
@@ -196,7 +196,7 @@ def test_everyone_in_the_workspace_may_look(default, target, tmp_path, workspace
     assert "permissions" not in bundle
 
 
-def test_prod_runs_as_its_deployer_unless_told_otherwise(default, tmp_path, workspace):
+def test_prod_runs_as_its_deployer_by_default(default, tmp_path, workspace):
     tree = copy(default, tmp_path, workspace)
 
     assert "run_as" not in resolved(tree, "prod", workspace)

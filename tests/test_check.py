@@ -100,7 +100,7 @@ STAGING_STAGE = """        - Name: Staging
         - Name: Review
 """
 LINT_BUILD = "version: 0.2\nphases: {build: {commands: [make lint]}}\n"
-MAY = "QaBuildRole may read ProdSecret; only a role of prod's builds alone may"
+MAY = "QaBuildRole may read ProdSecret; allow that only to a role of prod's builds"
 MAY_NOT = "QaBuildRole may not read QaSecret; allow it secretsmanager:GetSecretValue"
 NO_KEY = "QaBuildRole may not decrypt with Key; allow it kms:Decrypt"
 ONE = "QaBuildRole may not read ProdSecret"
@@ -112,8 +112,8 @@ ASSUME = (
 )
 ASSUME_ANY = '              - {Effect: Allow, Action: "sts:*", Resource: "*"}\n'
 START = "              - {Effect: Allow, Action: codebuild:*, Resource: !GetAtt ProdBuild.Arn}\n"
-MAY_ASSUME = "QaBuildRole may assume ProdBuildRole; only a role of prod's builds alone may"
-MAY_START = "QaBuildRole may start ProdBuild; only a role of prod's builds alone may"
+MAY_ASSUME = "QaBuildRole may assume ProdBuildRole; allow that only to a role of prod's builds"
+MAY_START = "QaBuildRole may start ProdBuild; allow that only to a role of prod's builds"
 OTHER_TASK = "depends_on:\n            - task_key: "
 OF_QA, OF_PROD = (
     f"      Description: Builds that {what}\n"
@@ -139,7 +139,7 @@ OPENED = """
 Outputs:
 """
 JOINED = 'Resource: !Join ["", ["arn:aws:secretsmanager:eu-west-1:1:secret:", "*"]]'
-BY_QA = "names no target, so acts on the default one"
+BY_QA = "names no target, so it acts on the default one"
 SLACK = """  SlackSecret:
     Type: AWS::SecretsManager::Secret
 
@@ -310,7 +310,7 @@ ROWS = {
         ),
     ],
     "buildspecs_have_known_keys": [
-        Row(Edit(QA, "version: 0.2", "version: 0.1"), says="say version: 0.2"),
+        Row(Edit(QA, "version: 0.2", "version: 0.1"), says="set version: 0.2"),
         Row(
             Edit(QA, "  pre_build:", "  prebuild:"),
             says="no key phases.prebuild; did you mean pre_build?",
@@ -319,16 +319,19 @@ ROWS = {
             Edit(QA, "base-directory: reports\n", "base-dir: x\n"),
             says="no key reports.unit.base-dir",
         ),
-        Row(Edit(QA, "  shell: bash", "  shell: {a: b}"), says="env.shell holds keys"),
+        Row(
+            Edit(QA, "  shell: bash", "  shell: {a: b}"),
+            says="env.shell has keys, but needs one value",
+        ),
         Row(
             Edit(QA, "  unit:\n", "  old: unit.xml\n  unit:\n"),
-            says="reports.old holds no keys",
+            says="reports.old needs keys",
             at="old:",
             count=2,
         ),
         Row(
             Edit(QA, "  variables:\n", "  secrets-manager: {TOKEN: x}\n  variables:\n"),
-            says="TOKEN is a secret; its place is the build's project",
+            says="TOKEN is a secret; declare it in the build's project",
             at="{TOKEN: x}",
         ),
     ],
@@ -339,8 +342,8 @@ ROWS = {
     ],
     "phases_have_commands": [
         Row(Add(X_BUILD, "version: 0.2"), says="has no phases", count=2),
-        Row(Edit(QA, "- . cicd", "- run: . cicd"), says="is no command; quote or remove it"),
-        Row(Edit(QA, "- . cicd/tools.env", "- ''"), says="'' is no command"),
+        Row(Edit(QA, "- . cicd", "- run: . cicd"), says="is not a command; quote or remove it"),
+        Row(Edit(QA, "- . cicd/tools.env", "- ''"), says="'' is not a command"),
         Row(
             Edit(QA, "  build:\n    commands:", "  build:\n    finally:"),
             says="no commands",
@@ -352,7 +355,7 @@ ROWS = {
         Row(Edit(BUNDLE, "presets:", "preset:"), says="no key targets.qa.preset; did you mean pre"),
         Row(
             Edit(JOB, "    my_data", "    - my_data"),
-            says="resources.jobs holds no keys",
+            says="resources.jobs needs keys",
             at="jobs:",
         ),
     ],
@@ -364,12 +367,15 @@ ROWS = {
             Edit(JOB, "/sample_notebook.py", "/gone.py"),
             says="notebook_path: ../src/notebooks/gone.py",
         ),
-        Row(Edit(ETL, "/transformations/**", "/gone/**"), says="leads nowhere from here"),
+        Row(
+            Edit(ETL, "/transformations/**", "/gone/**"),
+            says="does not exist, relative to this file",
+        ),
         Row(
             Edit(ETL, "root_path: ../src", "root_path: ../sources"),
-            says="root_path: ../sources leads",
+            says="root_path: ../sources does not exist",
         ),
-        Row(Edit(BUNDLE, "    - src\n", "    - sources\n"), says="paths: sources leads nowhere"),
+        Row(Edit(BUNDLE, "    - src\n", "    - sources\n"), says="paths: sources does not exist"),
     ],
     "references_are_declared": [
         Row(
@@ -411,10 +417,12 @@ ROWS = {
         Row(Edit(JOB, "        timezone_id: UTC\n", ""), says="'timezone_id'", at="quartz"),
         Row(
             Edit(ETL, "catalog: $", "catalog:\n        x: $"),
-            says="catalog wants one word",
+            says="catalog needs one value",
             at="catalog:",
         ),
-        Row(Edit(JOB, "  jobs:", "  job:"), says="no kind of resource; did you mean jobs?"),
+        Row(
+            Edit(JOB, "  jobs:", "  job:"), says="job is not a kind of resource; did you mean jobs?"
+        ),
     ],
     "template_fits_cloudformation": [
         Row(
@@ -496,7 +504,7 @@ ROWS = {
         ),
         Row(Delete(PRODUCTION), says="which does not exist", at="production.yml", where=STACK),
         Row(Delete(DESTROY), says="which does not exist", at="destroy.yml", where="ops/destroy.py"),
-        Row(Add(X_BUILD, LINT_BUILD), says="neither cicd/stack.yml nor ops/ names it"),
+        Row(Add(X_BUILD, LINT_BUILD), says="neither cicd/stack.yml nor ops/ uses this file"),
     ],
     "versions_are_the_pinned_ones": [
         Row(Edit(NUTTER, "==0.1.35", "==0.1.34"), says="pins 0.1.35; make them equal"),
@@ -535,7 +543,7 @@ ROWS = {
         Row(Edit(BUNDLE, 'branch: "', 'branch: "x'), says="BranchName in cicd/stack.yml is main"),
     ],
     "preflight_reads_the_hosts": [
-        Row(Edit(BUNDLE, "host: ", "host: >-\n        "), says="does not find this host"),
+        Row(Edit(BUNDLE, "host: ", "host: >-\n        "), says="cannot read this host"),
     ],
     "shared_names_are_the_pipelines": [
         Row(Edit(NAMES, '"Review"', '"Revue"'), says="has no Revue; did you mean Review?"),
@@ -587,11 +595,11 @@ ROWS = {
     "secrets_are_hidden": [
         Row(
             Edit(STACK, "DATABRICKS_TOKEN, Type: SECRETS_MANAGER,", "DATABRICKS_TOKEN,"),
-            says="open",
+            says="as plain text",
         ),
         Row(
             Edit(STACK, '!Sub "${QaSecret}:', '"prod:'),
-            says="prod:token is no secret of this stack",
+            says="prod:token is not a secret of this stack",
         ),
         Row(Edit(STACK, "QaSecret}:token", "QaSecret}:tokn"), says="QaSecret has no key tokn"),
     ],
@@ -644,14 +652,14 @@ ROWS = {
     "policies_are_the_stacks_own": [
         Row(
             Edit(STACK, OF_QA + IN_VPC, OF_QA + MANAGED),
-            says="another's policy is not proved",
+            says="a policy from outside this file cannot be checked",
             at="ReadOnlyAccess",
         ),
     ],
-    "secrets_have_no_second_door": [
+    "no_resource_policy_opens_a_secret": [
         Row(
             Edit(STACK, "\nOutputs:\n", OPENED),
-            says="opens a secret past the roles",
+            says="gives access to a secret outside the roles",
             at="Effect: Allow",
         ),
     ],
@@ -751,7 +759,9 @@ def test_an_environment_of_the_team_own_is_kept_apart(copy):
     more = "[!Ref StagingSecret, !Ref QaSecret, !GetAtt"
     (finding,) = findings(copy(*STAGING, Edit(STACK, allowed, more)))
     assert finding.place.file == STACK
-    assert finding.message == "StagingRole may read QaSecret; only a role of qa's builds alone may"
+    assert (
+        finding.message == "StagingRole may read QaSecret; allow that only to a role of qa's builds"
+    )
 
 
 FOREIGN_FILES = [
@@ -910,7 +920,7 @@ def test_cfn_lint_findings_have_file_and_line(copy):
 def test_a_finding_fails_the_command(copy):
     result = run_check(str(copy(Edit(QA, "version: 0.2", "version: 0.1"))))
     assert result.returncode == 1
-    assert re.match(rf"{QA}:\d+: no buildspec 0.2; say version: 0.2\n", result.stdout)
+    assert re.match(rf"{QA}:\d+: this is not a buildspec 0.2; set version: 0.2\n", result.stdout)
 
 
 @pytest.mark.parametrize(("strict", "code"), [((), 0), (("--strict",), 1)])

@@ -212,7 +212,7 @@ def test_add_a_build(copy: Copy) -> None:
 
     files = ("test_stack", "test_golden", "test_documents", "test_check", "test_generation")
     of_files = "exact_files or yaml_and_toml or clean_text or a_rendering_has_no_finding"
-    of_stack = "build or log_stream or role or starts or leaves_room or side_by_side"
+    of_stack = "build or log_stream or role or starts or leaves_room or two_stacks"
     names = f"(test_stack and ({of_stack})) or test_golden or test_documents or {of_files}"
     copy.test(*files, names=f"({names}) and not oauth and not iam")
 
@@ -220,7 +220,7 @@ def test_add_a_build(copy: Copy) -> None:
 CHECK = '''
 
 @check
-def notebooks_are_small(files: Files) -> Iterator[Finding]:
+def notebooks_are_small(files: Files) -> Findings:
     """A notebook has at most 1,000 lines: more belongs into the package."""
     for file, text in files.text.items():
         if file.startswith("src/notebooks/") and text.count("\\n") > 1000:

@@ -130,7 +130,7 @@ def test_what_was_deployed_after_a_destroy_is_destroyed_again(operator: Operator
 
 
 @pytest.mark.parametrize("status", ["ROLLBACK_COMPLETE", "CREATE_FAILED", "REVIEW_IN_PROGRESS"])
-def test_a_stack_that_never_came_up_is_deleted(operator: Operator, status: str) -> None:
+def test_a_stack_whose_creation_failed_is_deleted(operator: Operator, status: str) -> None:
     cloud = operator.cloud
     cloud.status, cloud.resources, cloud.outputs = status, {}, {}
     screen = operator.run("destroy", typed=f"{SLUG}\n")
@@ -167,7 +167,7 @@ def test_nothing_is_deleted_while_a_stage_is_running(operator: Operator, status:
     assert operator.cloud.rules == {"push-1": True, "drift-1": True}
 
 
-def test_where_a_deployment_stays_pushes_and_looks_go_on(operator: Operator) -> None:
+def test_if_a_deployment_stays_the_rules_are_enabled_again(operator: Operator) -> None:
     operator.cloud.objects = {}
     screen = operator.run("destroy", typed=f"{SLUG}\n")
     assert screen.code == 1

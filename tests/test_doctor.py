@@ -484,7 +484,7 @@ def test_rights_that_are_lacking(world: World) -> None:
     assert passed == {f"{service}.amazonaws.com" for service in services}
 
 
-def test_rights_that_hang_on_what_only_the_call_knows(world: World) -> None:
+def test_rights_with_conditions_that_cannot_be_simulated(world: World) -> None:
     world.account.denied = {"s3:CreateBucket": "aws:CalledVia"}
     what = "conditions decide about s3:CreateBucket"
     assert world.not_ok() == {"rights": Line("not checked", what)}
@@ -580,7 +580,7 @@ def test_before_the_first_deployment(world: World) -> None:
     }
 
 
-def test_a_repository_that_stands_in_a_new_stacks_way(world: World) -> None:
+def test_a_repository_that_blocks_a_new_stack(world: World) -> None:
     world.delete_stack()
     assert world.not_ok()["repository"] == Line(
         "wrong",
@@ -739,13 +739,13 @@ def correct(target: str) -> str:
     return f" → correct {target}'s host in databricks.yml and cicd/stack.yml, or fix the network"
 
 
-def test_workspaces_that_are_none(world: World) -> None:
+def test_hosts_that_are_no_workspace(world: World) -> None:
     elsewhere = (("Location", f"{world.workspaces.prod}/elsewhere"),)
     world.workspaces.answers.update(qa=Answer(302, headers=elsewhere), prod=Answer(404))
     lines = world.not_ok()
     for target, status in (("qa", 302), ("prod", 404)):
         host = getattr(world.workspaces, target)
-        what = f"{host} answers HTTP {status}, as no Databricks workspace does"
+        what = f"{host} answers HTTP {status}, which no Databricks workspace answers"
         assert lines.pop(f"{target} workspace") == Line("wrong", what + correct(target))
     assert lines == {}
     assert len(world.workspaces.seen) == 2  # no redirect is followed
@@ -765,7 +765,7 @@ def test_workspaces_that_cannot_be_reached(world: World) -> None:
         assert text.startswith(f"{host} cannot be reached (") and text.endswith(correct(target))
 
 
-def test_workspaces_whose_certificate_nobody_vouches_for(world: World) -> None:
+def test_workspaces_with_an_untrusted_certificate(world: World) -> None:
     world.patch.delenv("SSL_CERT_FILE")
     lines = world.not_ok()
     assert lines.keys() == {"qa workspace", "prod workspace"}

@@ -32,8 +32,8 @@ def test_every_file_that_is_named_exists(rendered: Path, document: str) -> None:
     assert [path for path in paths if not (rendered / path).exists()] == []
 
 
-def test_the_readme_leads_to_every_room(rendered: Path) -> None:
-    """In one hop: where to add a job, where a right stands, where the plan is made."""
+def test_the_readme_leads_to_every_folder(rendered: Path) -> None:
+    """The table names where to add a job, which file has the rights, and where the plan is made."""
     table = (
         (rendered / "README.md").read_text().partition("## What is where")[2].partition("\n## ")[0]
     )

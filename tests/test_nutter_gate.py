@@ -213,7 +213,7 @@ def test_init_fails(harness, fixture, tmp_path):
     assert cases.keys() == {f"{fixture.__name__}.__init__", f"{fixture.__name__}.one"}
 
 
-def test_exit_is_no_way_out(harness, tmp_path):
+def test_a_fixture_that_exits_fails(harness, tmp_path):
     _, cases = fails(harness, [ExitsEarly], tmp_path)
 
     assert cases["ExitsEarly.one"] is None

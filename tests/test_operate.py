@@ -65,7 +65,7 @@ def test_status_is_one_screen(operator: Operator) -> None:
         "https://link.example/build",
         "",
         "In qa 0123abcd, 24 Nov 16:00, execution eeeeeeee",
-        "In prod 5678ef01, 24 Nov 15:00, execution bbbbbbbb; what came after it: Failed",
+        "In prod 5678ef01, 24 Nov 15:00, execution bbbbbbbb; the deployment after it: Failed",
         "Drift 2 of 5 resources in prod are not as deployed (24 Nov 14:00)",
         f"Token of qa set {ago(3):%d %b %Y}, 3 days ago; its workspace knows when it expires",
         "Token of prod not set yet: make secrets",
@@ -77,7 +77,7 @@ def test_status_of_a_new_stack(operator: Operator) -> None:
     screen = operator.run("status")
     assert screen.code == 0, screen.err
     assert screen.lines[3] == "Production not run yet"
-    rest = ["In qa nothing yet", "In prod nothing yet", "Drift nobody has looked yet: make drift"]
+    rest = ["In qa nothing yet", "In prod nothing yet", "Drift not compared yet: make drift"]
     assert screen.lines[5:8] == rest
 
 
@@ -94,10 +94,14 @@ def test_status_says_that_a_rollback_is_deployed(operator: Operator) -> None:
     ("builds", "schedule", "said"),
     [
         (["SUCCEEDED"], "rate(1 day)", "Drift none (24 Nov 14:00)"),
-        (["SUCCEEDED", "IN_PROGRESS"], "x", "Drift none (24 Nov 14:00); a build is looking now"),
-        (["IN_PROGRESS"], "x", "Drift unknown; a build is looking now"),
-        (["SUCCEEDED", "FAILED"], "x", "Drift none (24 Nov 14:00); the last build could not look"),
-        (["FAILED"], "x", "Drift unknown; the last build could not look (24 Nov 14:00)"),
+        (["SUCCEEDED", "IN_PROGRESS"], "x", "Drift none (24 Nov 14:00); a build is comparing now"),
+        (["IN_PROGRESS"], "x", "Drift unknown; a build is comparing now"),
+        (
+            ["SUCCEEDED", "FAILED"],
+            "x",
+            "Drift none (24 Nov 14:00); the last build could not compare",
+        ),
+        (["FAILED"], "x", "Drift unknown; the last build could not compare (24 Nov 14:00)"),
         (
             ["SUCCEEDED"],
             "",
@@ -137,7 +141,7 @@ def test_status_shows_the_rest_to_who_may_not_see_everything(operator: Operator)
         (
             "aws-iam-serverless",
             [
-                "Drift nobody has looked yet: make drift",
+                "Drift not compared yet: make drift",
                 "Credentials none is stored: builds sign in with their AWS roles",
             ],
         ),
@@ -206,17 +210,19 @@ def test_a_rejection_shows_what_is_rejected(operator: Operator) -> None:
         (True, False, "", False),
     ],
 )
-def test_a_plan_that_loses_data_takes_a_word(operator, loses, terminal, typed, approved) -> None:
+def test_a_plan_that_loses_data_needs_the_word_delete(
+    operator, loses, terminal, typed, approved
+) -> None:
     operator.cloud.approval(PLAN, loses)
     operator.terminal = terminal
     screen = operator.run("approve", typed=typed)
-    word = ": that takes the word delete" if loses else ""
+    word = ": the word delete was not typed" if loses else ""
     refused = (1, f"approve: nothing is approved{word}\n")
     assert (screen.code, screen.err) == ((0, "") if approved else refused)
     assert len(operator.cloud.called("PutApprovalResult")) == approved
 
 
-def test_the_word_is_asked_for_what_the_build_exports(default: Path, tmp_path: Path) -> None:
+def test_the_word_depends_on_what_the_build_exports(default: Path, tmp_path: Path) -> None:
     """approve reads the variable that cicd/steps/plan.py writes, and the build hands on."""
     recordings = json.loads((ROOT / "tests/data/client-recordings.json").read_text())["recordings"]
     plans = {item["name"]: item["stdout"] for item in recordings}
@@ -229,7 +235,7 @@ def test_the_word_is_asked_for_what_the_build_exports(default: Path, tmp_path: P
     assert "LOSES_DATA" in buildspec["env"]["exported-variables"]
 
 
-def test_a_plan_that_does_not_say_takes_the_word(operator: Operator) -> None:
+def test_a_plan_without_that_export_needs_the_word(operator: Operator) -> None:
     operator.cloud.approval(PLAN)
     operator.cloud.actions[1]["output"]["outputVariables"] = {}
     assert operator.run("approve", typed="y\n").code == 1
@@ -272,7 +278,7 @@ def test_of_two_tries_the_newest_plan_counts(operator: Operator) -> None:
     assert got["Key"] == "eeeeeeee-1/Again"
 
 
-def test_what_others_wrote_cannot_change_the_screen(operator: Operator) -> None:
+def test_text_from_outside_cannot_change_the_screen(operator: Operator) -> None:
     operator.cloud.approval("- delete\x1b[2K\r\n- \x1b[31mred\x1b[0m \x9b2J \u202egnp.exe\rx\tä\n")
     screen = operator.run("approve")
     assert "\n- delete\n- red \ufffd2J \ufffdgnp.exe\ufffdx\tä\n" in screen.out
@@ -290,7 +296,7 @@ TOO_LATE = " Your answer changes nothing; see: make status\n"
         ({"status": "Failed"}, "it has been answered, or has expired"),
     ],
 )
-def test_of_two_answers_the_second_comes_too_late(operator, code, record, said) -> None:
+def test_the_second_of_two_answers_is_refused(operator, code, record, said) -> None:
     operator.cloud.approval(PLAN)
 
     def put(_: dict) -> Refusal:
@@ -306,11 +312,11 @@ def test_of_two_answers_the_second_comes_too_late(operator, code, record, said) 
 
 
 @pytest.mark.parametrize("reason", [[], ["--reason", ""], ["--reason", " "]])
-def test_a_rejection_takes_a_reason(operator: Operator, reason: list[str]) -> None:
+def test_a_rejection_needs_a_reason(operator: Operator, reason: list[str]) -> None:
     operator.cloud.approval(PLAN)
     screen = operator.run("reject", *reason)
     assert (screen.code, screen.out) == (2, "")
-    assert screen.err.endswith('Error: say why: make reject REASON="..."\n')
+    assert screen.err.endswith('Error: a reason is missing: make reject REASON="..."\n')
     assert operator.cloud.calls == []
 
 
@@ -447,7 +453,7 @@ def test_logs_of_no_build(operator: Operator) -> None:
 
 DIFFERS = "1 of 5 resources differ"
 NOT_KNOWN = "not known: x"
-COULD_NOT = "drift: the build could not look: "
+COULD_NOT = "drift: the build could not compare: "
 
 
 @pytest.mark.parametrize(
@@ -484,7 +490,7 @@ def test_drift_says_what_its_build_found(operator, build, word, sentence, code, 
     assert cloud.called("StartBuild") == [{"projectName": f"{SLUG}-drift"}]
 
 
-def test_drift_that_could_not_be_looked_for_is_no_drift(operator: Operator) -> None:
+def test_a_comparison_that_failed_is_no_drift(operator: Operator) -> None:
     operator.cloud.answers["StartBuild"] = lambda _: Refusal("AccountLimitExceededException")
     refused = "drift: AWS refuses StartBuild: no\n"
     assert operator.run("drift") == (2, "", refused)

@@ -49,12 +49,12 @@ def test_a_reviewer_reads_each_changed_field_and_no_server_default(plans) -> Non
     assert "WARNING" not in text
 
 
-def test_what_somebody_set_by_hand_is_the_value_that_changes(plans) -> None:
+def test_the_old_value_is_the_one_in_the_workspace(plans) -> None:
     plan = plans.Plan(changed(**{"trigger.periodic.interval": update(2, 3, remote=9)}))
     assert "trigger.periodic.interval: 9 -> 3" in plans.show(plan)
 
 
-def test_a_deletion_stands_on_top_with_a_warning(plans) -> None:
+def test_deletions_come_first_with_a_warning(plans) -> None:
     recorded = copy.deepcopy(RECORDED["plan-delete-json"])
     text = plans.show(plans.Plan(json.dumps(recorded)))
     warning = "> **WARNING: delete pipelines.demo_etl: data or permanent addresses would be lost.**"
@@ -66,7 +66,7 @@ def test_a_deletion_stands_on_top_with_a_warning(plans) -> None:
 
 @pytest.mark.parametrize("kind", ["schemas", "volumes", "pipelines", "dashboards"])
 @pytest.mark.parametrize(("action", "loses"), [("delete", 1), ("recreate", 1), ("update", 0)])
-def test_what_bears_data_is_counted(plans, kind: str, action: str, loses: int) -> None:
+def test_resources_that_hold_data_are_counted(plans, kind: str, action: str, loses: int) -> None:
     entries = {f"resources.{kind}.x": {"action": action}, f"resources.{kind}.x.grants": {}}
     entries[f"resources.{kind}.x.grants"] = {"action": action}  # rights bear no data
     plan = plans.Plan(json.dumps({"plan_version": 2, "plan": entries}))
@@ -227,7 +227,7 @@ def test_rights_that_the_client_reads_from_the_old_object_are_right_already(plan
     assert plans.Plan(rights(level=update("CAN_VIEW", "CAN_VIEW", remote="CAN_RUN"))).actions
 
 
-def test_a_plan_with_a_secret_is_of_no_use(plans) -> None:
+def test_a_plan_with_a_secret_is_refused(plans) -> None:
     """It holds a word in the secret's place, which the client would deploy."""
     state = {"value": {"scope": "s", "value": "[redacted]"}}
     entries = {"resources.secrets.s": {"action": "create", "new_state": state}}

@@ -315,7 +315,7 @@ def test_every_package_that_a_rendering_depends_on_is_taken(load, default, tmp_p
     assert names - load().TAKEN == set()
 
 
-def test_words_that_yaml_takes_for_others_are_text(bake) -> None:
+def test_words_that_yaml_would_convert_stay_text(bake) -> None:
     words = {"project_slug": "null", "repo_name": "off", "branch": "yes"}
     words |= {"qa_catalog": "012", "prod_catalog": "1_000"}
     result = bake(**words)
@@ -330,7 +330,7 @@ def test_words_that_yaml_takes_for_others_are_text(bake) -> None:
         assert (word, True) not in scalars
 
 
-def test_nobody_can_be_typed_and_gets_no_mail(rendering, problems, tmp_path: Path) -> None:
+def test_the_answer_none_sends_no_mail(rendering, problems, tmp_path: Path) -> None:
     variant = VARIANTS["odd-but-legal"]
     assert variant["notification_email"] == ""
     choices = {name: str(DEFAULTS[name].index(variant[name]) + 1) for name in CHOICES}

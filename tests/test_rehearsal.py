@@ -149,19 +149,28 @@ def test_a_repository_that_a_team_has_changed(deploying: Path, rehearsal) -> Non
         assert execution.stages[3].actions[1].text.startswith("smoke good; Ada asks")
 
 
-def test_without_java_ci_is_told_so(repository: Path) -> None:
+def test_without_java_ci_fails_with_a_message(repository: Path) -> None:
     env = os.environ | {"CI": "true", "JAVA_HOME": "/nowhere"}
     command = [sys.executable, "-m", "rehearsal", repository, "--approve"]
     result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert result.returncode == 2
-    assert "Java 17 or newer is needed; or say --quick" in result.stdout
+    assert "Java 17 or newer is needed; or pass --quick" in result.stdout
 
 
-def test_what_is_no_rendered_repository_is_told_so(tmp_path: Path) -> None:
+def test_another_folder_is_refused_with_a_message(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "rehearsal", tmp_path, "--quick"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 2
     assert "not there; is" in result.stdout.replace("\n", " ")
+
+
+def test_without_a_terminal_the_approval_is_rejected(deploying: Path) -> None:
+    command = [sys.executable, "-m", "rehearsal", deploying, "--quick"]
+    nobody = subprocess.DEVNULL
+    result = subprocess.run(command, cwd=ROOT, stdin=nobody, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "pass --approve or --reject" in " ".join(result.stdout.split())
+    assert "Traceback" not in result.stdout + result.stderr
 
 
 # ---- Credentials and network ---------------------------------------------------------------------

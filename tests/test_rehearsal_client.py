@@ -254,7 +254,7 @@ def sign_in_faults(name: str) -> list[dict]:
     return [fault | {"status": int(status[1])}] if status else []
 
 
-def test_it_answers_as_the_real_client_did(recorded_bundle, home, client, monkeypatch):
+def test_the_stand_in_gives_the_recorded_answers(recorded_bundle, home, client, monkeypatch):
     for name, recorded in RECORDED.items():
         change(name, recorded_bundle)
         if name == "build":
@@ -282,7 +282,7 @@ def run_real(command: list[str], env: dict[str, str], url: str) -> Ran:
     return Ran(ran.returncode, *(re.sub(r"[?&][ow]=\d+", "", output) for output in outputs))
 
 
-def test_the_real_client_still_answers_so(recorded_bundle, tmp_path):
+def test_the_real_client_gives_the_recorded_answers(recorded_bundle, tmp_path):
     """Where it and its own test workspace (databricks/cli, libs/testserver) are here."""
     url = os.environ.get("DATABRICKS_TEST_WORKSPACE")
     if not (url and (real := find_client())):
@@ -906,7 +906,7 @@ UNKNOWN = [
 
 
 @pytest.mark.parametrize("command", UNKNOWN)
-def test_what_it_does_not_know_fails_loudly(command, recorded_bundle, client):
+def test_an_unknown_command_is_an_error(command, recorded_bundle, client):
     ran = client(*command.split())
 
     assert (ran.exit_code, ran.stdout) == (1, "")
@@ -943,7 +943,7 @@ NOT_DONE = {  # target, file, a text of it, what comes in its place, and a part 
 @pytest.mark.parametrize(
     ("target", "file", "old", "new", "message"), NOT_DONE.values(), ids=NOT_DONE
 )
-def test_what_it_cannot_deploy_fails_loudly(
+def test_a_resource_that_it_cannot_deploy_is_an_error(
     target, file, old, new, message, recorded_bundle, client, home
 ):
     pack_wheel(recorded_bundle)
@@ -963,7 +963,7 @@ def test_what_it_cannot_deploy_fails_loudly(
         "condition_task: {op: NOT, left: a, right: b}",
     ],
 )
-def test_a_task_that_it_cannot_run_fails_loudly(task, recorded_bundle, client):
+def test_a_task_that_it_cannot_run_is_an_error(task, recorded_bundle, client):
     pack_wheel(recorded_bundle)
     edit(recorded_bundle / JOB, "notebook_task: {notebook_path: ../notebooks/sample.py}", task)
     assert client("bundle", "deploy", "-t", "qa").exit_code == 0

@@ -159,7 +159,9 @@ def test_what_is_planned_is_shown_approved_deployed_and_rolled_back(
         assert "Production has what the plan says: 0 to create, 1 to update" in log(
             second, "Production"
         )
-        assert "There: /Workspace/Users/prodbuild@example.com" in log(second, "Production")
+        assert "In the workspace: /Workspace/Users/prodbuild@example.com" in log(
+            second, "Production"
+        )
         assert played.mails == shown  # so the topic's subscribers read it too
 
         (played.repository / "README.md").write_text("only words\n")
@@ -200,7 +202,7 @@ STOPS = {
 }
 
 
-def test_what_moves_before_the_approval_stops_production_unchanged(
+def test_a_change_to_production_before_the_approval_stops_the_deployment(
     deploying: Path, rehearsal
 ) -> None:
     with rehearsal(deploying) as played:
@@ -230,7 +232,7 @@ def test_a_first_plan_is_stale_when_somebody_else_was_first(deploying: Path, reh
         assert "the plan is stale" in text and "its state was 0, it is 4 now" in text
 
 
-def test_data_is_lost_only_by_a_plan_that_said_so(deploying: Path, rehearsal) -> None:
+def test_data_is_lost_only_by_an_approved_plan(deploying: Path, rehearsal) -> None:
     with rehearsal(deploying) as played:
         shown = approving(played)
         first = played.push()
@@ -283,7 +285,9 @@ def test_a_rollback_whose_files_are_gone_changes_nothing(deploying: Path, rehear
         assert "The last release's files have expired: they are not" in log(third, "Review")
 
 
-def test_half_a_deployment_says_which_half(deploying: Path, rehearsal) -> None:
+def test_a_deployment_that_stopped_half_way_lists_what_it_applied(
+    deploying: Path, rehearsal
+) -> None:
     with rehearsal(deploying) as played:
         fail(played, "deploy", after=2)
         execution = played.push()

@@ -50,7 +50,7 @@ def join(played) -> None:
         assert not thread.is_alive()
 
 
-def test_a_release_in_the_hands_of_its_operators(deploying: Path, rehearsal) -> None:
+def test_operators_commands_during_a_rehearsal(deploying: Path, rehearsal) -> None:
     with rehearsal(deploying) as played:
         decide(played, None)  # that is left to `make approve`
         pushing = threading.Thread(target=played.push)

@@ -155,7 +155,7 @@ artifacts: {files: [README.md]}
     assert "Reason: exit status 1" in made.failure
 
 
-def test_a_failed_install_ends_the_build_and_a_shell_may_die(build) -> None:
+def test_a_failed_install_ends_the_build_and_a_command_may_end_the_shell(build) -> None:
     made, said = build("""
 version: 0.2
 phases:
@@ -187,7 +187,7 @@ artifacts: {files: ["a", "b"], discard-paths: yes}
     assert said == ["say: HOME is the build own"]
 
 
-def test_a_variable_that_no_action_gives_fails_the_one_that_wants_it(default, tmp_path) -> None:
+def test_a_variable_that_no_action_exports_fails_the_action_that_uses_it(default, tmp_path) -> None:
     root = tmp_path / "my-data-project"
     shutil.copytree(default, root, ignore=shutil.ignore_patterns(".git", ".venv"))
     stack = root / "cicd/stack.yml"

@@ -40,7 +40,7 @@ def test_releases_are_listed_newest_first(operator: Operator) -> None:
         "cccccccc aaaa9999 24 Nov 16:00 grace deployed now, rollback to aaaaaaaa",
         "bbbbbbbb bbbb9999 24 Nov 15:00 ada@example.com Change bbbb",
         "aaaaaaaa aaaa9999 24 Nov 14:00 ada@example.com Change aaaa",
-        "Back to one of them: make rollback TO=<execution>",
+        "To go back to one of them: make rollback TO=<execution>",
     ]
 
 
@@ -61,8 +61,8 @@ def test_a_release_that_was_deployed_twice_is_one(operator: Operator) -> None:
 def test_only_so_many_releases_are_listed(operator: Operator) -> None:
     released(operator, *"abcde")
     lines = operator.run("releases", "--count", "2").lines
-    assert [line.split()[0] for line in lines] == "Execution eeeeeeee dddddddd Older Back".split()
-    assert lines[3] == "Older ones: make releases COUNT=6"
+    assert [line.split()[0] for line in lines] == "Execution eeeeeeee dddddddd Older To".split()
+    assert lines[3] == "Older releases: make releases COUNT=6"
     assert "Older" not in operator.run("releases", "--count", "5").out
 
 
@@ -108,7 +108,7 @@ def test_a_rollback_shows_from_where_to_where_and_asks(operator: Operator) -> No
         "The build plans it anew, and stops where data would be lost. What jobs wrote stays.",
         "Roll production back? [y/N] Started execution 66666666-1.",
         "Follow it: make logs BUILD=prod, make status",
-        "The branch still has what was taken back: revert it there, or the next push brings it.",
+        "The branch is not changed. Revert there too, or the next push deploys it again.",
     ]
     assert operator.cloud.called("RollbackStage") == [
         {
@@ -214,7 +214,7 @@ def test_a_release_whose_files_have_expired_is_none_to_go_back_to(operator: Oper
     assert operator.cloud.called("RollbackStage") == []
 
 
-def test_who_may_not_look_at_the_files_is_told_so(operator: Operator) -> None:
+def test_a_user_without_rights_on_the_artifacts_gets_a_message(operator: Operator) -> None:
     released(operator, "a", "b")
     operator.cloud.answers["HeadObject"] = lambda _: Refusal("403", "Forbidden")
     screen = operator.run("rollback")
@@ -222,7 +222,7 @@ def test_who_may_not_look_at_the_files_is_told_so(operator: Operator) -> None:
 
 
 @pytest.mark.parametrize("typed", ["\n", "n\n", "a\n"])
-def test_no_is_no(operator: Operator, typed: str) -> None:
+def test_a_rollback_that_is_not_confirmed_changes_nothing(operator: Operator, typed: str) -> None:
     released(operator, "a", "b")
     screen = operator.run("rollback", typed=typed)
     assert (screen.code, screen.err) == (1, "rollback: nothing is changed\n")

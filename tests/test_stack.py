@@ -454,7 +454,7 @@ def test_a_pull_request_is_built_as_its_source_commit(stack) -> None:
 
 
 @pytest.mark.parametrize("schedule", ["cron(0 5 * * ? *)", "rate(6 hours)"])
-def test_drift_is_looked_for_when_the_schedule_says(stack, schedule: str) -> None:
+def test_the_schedule_starts_the_drift_build(stack, schedule: str) -> None:
     rule = stack("pat", DriftSchedule=schedule)["Resources"]["DriftRule"]["Properties"]
     assert rule["ScheduleExpression"] == schedule
     (target,) = rule["Targets"]
@@ -472,7 +472,7 @@ def test_the_drift_build_finds_the_release_as_the_steps_do(stack) -> None:
     assert f"export {names.DRIFT_STATUS}={names.NO_RELEASE} {names.DRIFT}=" in commands[3]
 
 
-def test_without_a_schedule_drift_is_looked_for_on_demand_only(stack) -> None:
+def test_without_a_schedule_the_drift_build_runs_on_demand_only(stack) -> None:
     template = stack("pat", DriftSchedule="")
     assert "DriftRule" not in template["Resources"]
     assert "DriftBuild" in template["Resources"]
@@ -713,7 +713,7 @@ def test_the_stack_leaves_room_for_what_a_team_adds(rendered: Path) -> None:
 
 
 @pytest.mark.parametrize("auth", AUTHS)
-def test_two_copies_live_side_by_side(stack, auth: str) -> None:
+def test_two_stacks_can_exist_in_one_account(stack, auth: str) -> None:
     """Every physical name carries the stack's name, or is the one parameter that must differ."""
     for name, item in stack(auth, RepoName="copy", **VPC)["Resources"].items():
         if item["Type"] == "AWS::IAM::Policy":  # its name is within the role's

@@ -366,11 +366,13 @@ def test_both_secrets_are_set_unless_one_is_named(typist: Operator) -> None:
         (["qa"], f"{CANARY} x\n", "must be one word; nothing is set"),
         ([], f"{CANARY}\n\n", "secrets: prod: the personal access token must be one word"),
         (["staging"], f"{CANARY}\n", "'staging' is not one of 'qa', 'prod'"),
-        (["qa"], "not-set\n", "not-set is what stands there already; nothing is set"),
+        (["qa"], "not-set\n", "not-set is the stack's placeholder; nothing is set"),
         (["qa"], f"{CANARY}\n{CANARY}\n", "more lines than were asked for; nothing is set"),
     ],
 )
-def test_a_slip_leaves_every_secret_as_it_was(typist: Operator, targets, typed, said) -> None:
+def test_a_wrong_value_leaves_every_secret_unchanged(
+    typist: Operator, targets, typed, said
+) -> None:
     screen = typist.run("secrets", *targets, typed=typed)
     assert screen.code != 0
     assert said in screen.err

@@ -25,7 +25,7 @@ class Location(NamedTuple):
 
 @dataclass
 class BuildRequest:
-    """What whoever starts a build asks for.
+    """The request to start a build.
 
     `inputs` and `outputs` are by artifact name; the first input is the source. A project whose
     source is a repository takes its commit `version`; `buildspec` takes the place of the project's.
@@ -175,7 +175,7 @@ def stream_of(project: Properties, build: Build) -> Stream:
 
 
 class Log:
-    """Writes the log; `tell` hears each line."""
+    """Writes the log; `tell` is called with each line."""
 
     def __init__(self, context: Context, tell: Callable[[str], None]) -> None:
         self.context, self.tell = context, tell

@@ -30,7 +30,7 @@ Say = Callable[[str], None]
 
 
 class Shell:
-    """A running shell; `say` hears each line of its output."""
+    """A running shell; `say` is called with each line of its output."""
 
     def __init__(self, program: str, folder: Path, env: dict[str, str], say: Say) -> None:
         # Exit codes come through a FIFO: no open descriptor for what a command leaves running.
@@ -87,7 +87,7 @@ class Shell:
 
 
 def read(output: IO[str] | None, say: Say) -> None:
-    """Hands on the output line by line."""
+    """Passes the output on, line by line."""
     assert output
     for line in output:
         say(line.rstrip("\n"))

@@ -100,7 +100,7 @@ class CodePipeline:
             raise AwsError("UnableToRollbackStageException", why)
 
     def walk(self, execution: Execution) -> Execution:
-        """Runs the stages of an execution, each when its door opens."""
+        """Runs the stages of an execution, each when it is free."""
         self.executions.append(execution)
         execution.status = self.walk_stages(execution)
         self.watch()

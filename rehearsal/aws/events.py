@@ -82,7 +82,7 @@ class EventBus:
         ]
 
     def put_scheduled(self) -> list[object]:
-        """Plays the hour of every rule that has a schedule; returns what they have started."""
+        """Fires every rule that has a schedule; returns what they have started."""
         return [
             self.deliver(name, target, self.scheduled_event(name))
             for name, rule in self.rules()

@@ -17,7 +17,7 @@ Statement = Mapping[str, Any]
 
 
 def as_list(value: Any) -> list[Any]:
-    """A policy writes one value without brackets, several with them."""
+    """The values of a policy's element, which may be one value or a list."""
     return value if isinstance(value, list) else [value]
 
 
@@ -27,7 +27,7 @@ def like(pattern: str, value: str) -> bool:
 
 
 def boolean(expected: str, value: str) -> bool:
-    """IAM writes booleans as words."""
+    """Whether two booleans, which IAM writes as text, are equal."""
     return str(expected).lower() == value.lower()
 
 

@@ -6,7 +6,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class Stop(Exception):
-    """Why a command stops. Its operator reads this text; every other error is a bug."""
+    """Why a command stops, as text for the operator. Every other error is a bug."""
 
 
 class Problem(Exception):

@@ -1,4 +1,4 @@
-"""The entrance: `python -m ops COMMAND`. A command imports what only it needs.
+"""The command line: `python -m ops COMMAND`. Each command imports its own module when it runs.
 
 `make` has a short name for each command, and passes the stack's name and region.
 """
@@ -31,12 +31,14 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, ClientError):
         return refusal(error)
     if isinstance(error, BotoCoreError) and not isinstance(error, ParamValidationError):
-        return f"{error} Are you signed in to AWS? Try: aws sts get-caller-identity"
+        return (
+            f"{str(error).rstrip('.')}. Are you signed in to AWS? Try: aws sts get-caller-identity"
+        )
     return None
 
 
 class Operations(click.Group):
-    """Runs a command; what stops it is one line, and a bug is a traceback."""
+    """Runs a command. An expected failure prints one line, a bug prints a traceback."""
 
     def invoke(self, context: click.Context) -> None:
         try:
@@ -64,7 +66,9 @@ class Operations(click.Group):
 @click.pass_context
 def operations(context: click.Context, stack: str, region: str) -> None:
     """Operate this repository's stack and pipeline. `make help` lists short names for this."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may lack what others have written
+    if isinstance(
+        sys.stdout, io.TextIOWrapper
+    ):  # a terminal may lack characters of a commit message
         sys.stdout.reconfigure(errors="replace")
     context.obj = Stack(stack, region)
 
@@ -77,11 +81,14 @@ for command in credentials.COMMANDS:
 
 
 @operations.command()
-@click.option("--strict", is_flag=True, help="Fail on what could not be checked, too.")
+@click.option("--strict", is_flag=True, help="Fail also if something could not be checked.")
 @click.argument("path", default=ROOT, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.pass_context
 def check(context: click.Context, strict: bool, path: Path) -> None:
-    """Prove the repository: YAML, stack, buildspecs, bundle, and that they agree."""
+    """Check this repository's files, and that they agree.
+
+    Reads YAML, stack, buildspecs, bundle, scripts and Python; needs no cloud.
+    """
     from ops.check import run
 
     context.exit(run(path, strict))
@@ -94,7 +101,7 @@ def pin_cli(version: str) -> None:
     pin(version)
 
 
-# The stack's parameters: single ones, and as make passes all of them.
+# The stack's parameters: as single arguments, or in one text, as make passes them.
 CHANGES = click.argument("single", metavar="[NAME=VALUE]...", nargs=-1)
 PARAMETERS = click.option(
     "--parameters", default="", help="Several NAME=VALUE in one text, quoted as for a shell."
@@ -105,7 +112,10 @@ PARAMETERS = click.option(
 @CHANGES
 @PARAMETERS
 def stack_parameters(single: tuple[str, ...], parameters: str) -> None:
-    """Print what make stack passes as JSON: the defaults in cicd/stack.yml, with these changes."""
+    """Print the stack's parameters as JSON, for make stack.
+
+    These are the defaults in cicd/stack.yml, with the given changes.
+    """
     values = Project(changes(single, parameters)).parameters
     print(json.dumps([f"{name}={value}" for name, value in values.items()]))
 
@@ -115,7 +125,10 @@ def stack_parameters(single: tuple[str, ...], parameters: str) -> None:
 @PARAMETERS
 @click.pass_context
 def doctor(context: click.Context, single: tuple[str, ...], parameters: str) -> None:
-    """Say what the next make stack or make push would fail on; changes nothing."""
+    """Find what would make the next stack or push fail.
+
+    Looks at this machine, the AWS account and the workspaces. Changes nothing.
+    """
     from ops.doctor import examine
 
     context.exit(examine(context.obj, Project(changes(single, parameters))))
@@ -127,7 +140,7 @@ def doctor(context: click.Context, single: tuple[str, ...], parameters: str) -> 
 @operations.command()
 @click.pass_obj
 def start(stack: Stack) -> None:
-    """Start the pipeline on the head of its branch, without a push."""
+    """Start the pipeline on its branch, without a push."""
     from ops.pipeline import start
 
     start(stack)
@@ -136,7 +149,10 @@ def start(stack: Stack) -> None:
 @operations.command()
 @click.pass_obj
 def status(stack: Stack) -> None:
-    """Show where the pipeline stands, what waits, what is deployed, drift, credentials."""
+    """Show stages, approval, deployed commits and drift.
+
+    Shows also when the credentials were set.
+    """
     from ops.status import show
 
     show(stack)
@@ -146,7 +162,7 @@ def status(stack: Stack) -> None:
 @click.option(
     "--build",
     type=click.Choice(tuple(PROJECTS)),
-    help="Another build than the pipeline's current or last one.",
+    help="Which build; by default the pipeline's current or last one.",
 )
 @click.pass_obj
 def logs(stack: Stack, build: str | None) -> None:
@@ -155,29 +171,31 @@ def logs(stack: Stack, build: str | None) -> None:
 
 
 @operations.command()
-@click.option("--reason", default="", help="What the record says; a reason is not required.")
+@click.option("--reason", default="", help="Optional: why, for the record in AWS.")
 @click.pass_obj
 def approve(stack: Stack, reason: str) -> None:
-    """Show the plan that waits, ask, and approve it."""
+    """Show the waiting plan, ask, and approve it."""
     from ops.status import answer
 
     answer(stack, "Approved", reason.strip() or "approved with make approve")
 
 
 @operations.command()
-@click.option("--reason", default="", help="Required: what the author should know.")
+@click.option("--reason", default="", help="Required: why, for the author.")
 @click.pass_obj
 def reject(stack: Stack, reason: str) -> None:
-    """Reject what waits for an approval."""
+    """Reject the release that waits for approval."""
     from ops.status import answer
 
     if not reason.strip():
-        raise click.UsageError('say why: make reject REASON="..."')
+        raise click.UsageError('a reason is missing: make reject REASON="..."')
     answer(stack, "Rejected", reason.strip())
 
 
 @operations.command()
-@click.option("--count", default=10, type=click.IntRange(min=1), show_default=True)
+@click.option(
+    "--count", default=10, type=click.IntRange(min=1), show_default=True, help="How many."
+)
 @click.pass_obj
 def releases(stack: Stack, count: int) -> None:
     """List what was deployed to production, newest first."""
@@ -187,10 +205,12 @@ def releases(stack: Stack, count: int) -> None:
 
 
 @operations.command()
-@click.option("--to", default="", metavar="EXECUTION", help="Another release than the one before.")
+@click.option(
+    "--to", default="", metavar="EXECUTION", help="Which release; by default the one before."
+)
 @click.pass_obj
 def rollback(stack: Stack, to: str) -> None:
-    """Take production back to an earlier release, after asking."""
+    """Deploy an earlier release to production, after asking."""
     from ops.pipeline import roll_back
 
     roll_back(stack, to.strip().lower())
@@ -199,7 +219,10 @@ def rollback(stack: Stack, to: str) -> None:
 @operations.command()
 @click.pass_context
 def drift(context: click.Context) -> None:
-    """Compare production with what was deployed: exits with 0 for no drift, 1 for drift, else 2."""
+    """Compare production with what was deployed.
+
+    Exits with 0 for no drift, 1 for drift, 2 if it could not compare.
+    """
     context.exit(compare(context.obj))
 
 

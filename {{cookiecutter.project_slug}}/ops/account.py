@@ -17,14 +17,14 @@ from ops.aws import Stack
 from ops.project import Project
 
 UNREACHABLE = (ConnectTimeoutError, EndpointConnectionError, HTTPClientError)
-ANEW = "make destroy, then make stack"
+RECREATE = "make destroy, then make stack"
 # What fixes a stack in this state. In any other it is as it should be.
 FIXES = {
     "REVIEW_IN_PROGRESS": "make stack",
-    "CREATE_FAILED": ANEW,
-    "ROLLBACK_COMPLETE": ANEW,
-    "ROLLBACK_FAILED": ANEW,
-    "DELETE_FAILED": ANEW,
+    "CREATE_FAILED": RECREATE,
+    "ROLLBACK_COMPLETE": RECREATE,
+    "ROLLBACK_FAILED": RECREATE,
+    "DELETE_FAILED": RECREATE,
     "UPDATE_FAILED": "make stack",
     "UPDATE_ROLLBACK_FAILED": "aws cloudformation continue-update-rollback --stack-name {stack}",
 }

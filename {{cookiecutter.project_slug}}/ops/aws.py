@@ -1,4 +1,4 @@
-"""The deployed stack, and what its operators see of others' text."""
+"""The deployed stack, and how text is shown on the screen."""
 
 import re
 import sys
@@ -16,7 +16,7 @@ class Stack:
 
     def __init__(self, name: str, region: str) -> None:
         self.name, self.region = name, region
-        self.config: Any = None  # botocore's, for a command with less patience
+        self.config: Any = None  # botocore's; doctor sets short timeouts
 
     def client(self, service: str) -> Any:
         """A boto3 client in the stack's region."""
@@ -96,7 +96,7 @@ def refusal(error: Any) -> str:
 
 
 def plain(text: str) -> str:
-    """Others' text without what would move the cursor, hide a line or reverse it."""
+    """Text from outside, without characters that move the cursor, hide a line or reverse it."""
     text = COLORS_AND_CURSOR.sub("", text)
     return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
 

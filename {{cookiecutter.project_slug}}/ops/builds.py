@@ -1,4 +1,4 @@
-"""The stack's builds: follows their logs, and has one compare production with what was deployed."""
+"""The stack's builds: follows their logs, and runs the build that looks for drift."""
 
 import sys
 import time
@@ -17,7 +17,7 @@ PROJECTS = {
     "pull-request": "PullRequestBuild",
 }
 OF_PIPELINE = ("qa", "plan", "prod")
-SECONDS = 3.0  # between two looks
+SECONDS = 3.0  # between two requests
 
 Build = dict[str, Any]
 
@@ -140,13 +140,13 @@ def last_comparison(stack: Stack) -> str:
     builds = Builds(stack)
     newest = builds.newest([builds.project("drift")], count=20)
     if not newest:
-        return "nobody has looked yet: make drift"
+        return "not compared yet: make drift"
     last = next(filter(None, map(comparison, newest)), None)
     text = str(last or "unknown")
     if newest[0]["buildStatus"] == "IN_PROGRESS":
-        return f"{text}; a build is looking now"
+        return f"{text}; a build is comparing now"
     if last is None or last.build is not newest[0]:
-        return f"{text}; the last build could not look ({when(newest[0]['startTime'])})"
+        return f"{text}; the last build could not compare ({when(newest[0]['startTime'])})"
     return text
 
 
@@ -159,8 +159,8 @@ def compare(stack: Stack) -> int:
     if result is None:
         for failure in failures(build):
             print(failure)
-        raise Stop(f"the build could not look: {build['buildStatus']}")
+        raise Stop(f"the build could not compare: {build['buildStatus']}")
     print(f"Drift: {result.sentence}")
     if result.status == names.UNKNOWN:
-        raise Stop("it can look again when a deployment has succeeded; see: make status")
+        raise Stop("a comparison needs a deployment that succeeded; see: make status")
     return int(result.status == names.DRIFTED)

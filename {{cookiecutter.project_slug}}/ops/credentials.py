@@ -1,4 +1,4 @@
-"""What signs in to Databricks: for each target a personal access token, in Secrets Manager."""
+"""The credentials for Databricks: a personal access token per target, in Secrets Manager."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -9,7 +9,7 @@ from ops.aws import Stack
 
 COMMANDS = [secrets.command({"token": "personal access token"})]
 probes = secrets.probes
-LEFT = "the personal access tokens, to be revoked in their workspaces"
+REMAINING = "the personal access tokens, to be revoked in their workspaces"
 
 
 def expiry(_: datetime) -> str:

@@ -1,4 +1,4 @@
-"""What signs in to Databricks: the AWS role of each target's builds, so that nothing is stored."""
+"""The credentials for Databricks: the AWS role of each target's builds. Nothing is stored."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ops.account import Account
 
 COMMANDS: list[click.Command] = []
-LEFT = "the service principals and their federation policies"
+REMAINING = "the service principals and their federation policies"
 
 
 def status(stack: Stack) -> dict[str, Callable[[], str]]:

@@ -1,4 +1,4 @@
-"""What signs in to Databricks: for each target an OAuth secret, in Secrets Manager."""
+"""The credentials for Databricks: an OAuth secret per target, in Secrets Manager."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ COMMANDS = [
     secrets.command({"client_id": "client ID (application ID)", "client_secret": "OAuth secret"})
 ]
 probes = secrets.probes
-LEFT = "the service principals and their OAuth secrets"
+REMAINING = "the service principals and their OAuth secrets"
 LIFETIME = timedelta(days=730)  # an OAuth secret lives no longer
 
 

@@ -204,8 +204,8 @@ class Teardown:
             if item["ResourceStatus"] == "DELETE_FAILED"
         )
 
-    def left(self) -> str:
-        """What is left for its operator to delete or keep."""
+    def remaining(self) -> str:
+        """What remains for the operator to delete or keep."""
         if not self.resources:
             return "Deleted. It had no resources."
         lines = ["Deleted. What is left, for you to delete or keep:"]
@@ -217,7 +217,7 @@ class Teardown:
             ]
         lines += [
             "  the schemas in the catalogs that databricks.yml names, with what jobs wrote there",
-            f"  {credentials.LEFT}",
+            f"  {credentials.REMAINING}",
             "The key is deleted in seven days; until then it can be restored.",
         ]
         return "\n".join(lines)
@@ -233,7 +233,7 @@ def destroy(stack: Stack, keep_deployments: bool) -> None:
         f" {stack.region} ({stack.description['StackStatus']}).\n"
         "A pipeline's tables go with it; UNDROP brings them back for seven days."
     )
-    if input(f"The stack's name, to go on ({stack.name}): ").strip() != stack.name:
+    if input(f"Type the stack's name to continue ({stack.name}): ").strip() != stack.name:
         raise Stop("that is another name; nothing is deleted")
     teardown = Teardown(stack)
     teardown.check_idle()
@@ -247,4 +247,4 @@ def destroy(stack: Stack, keep_deployments: bool) -> None:
             teardown.switch_rules(on=True)
             raise
     teardown.delete_stack()
-    print(teardown.left())
+    print(teardown.remaining())

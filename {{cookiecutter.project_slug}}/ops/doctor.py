@@ -138,8 +138,8 @@ def workspace(project: Project, target: str) -> str:
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise Problem(f"{host} does not answer ({error})", fix) from None
     if status not in (401, 403):
-        raise Problem(f"{host} answers HTTP {status}, as no Databricks workspace does", fix)
-    return f"answers (HTTP {status}: it asks who is there)"
+        raise Problem(f"{host} answers HTTP {status}, which no Databricks workspace answers", fix)
+    return f"answers (HTTP {status}, as expected without a credential)"
 
 
 # ---- The screen ----------------------------------------------------------------------------------

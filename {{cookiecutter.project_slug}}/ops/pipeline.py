@@ -25,7 +25,7 @@ Summary = dict[str, Any]  # of an execution, as AWS lists them
 
 @dataclass(frozen=True)
 class Release:
-    """What an execution brought through a stage, or back into it."""
+    """What an execution or a rollback deployed in a stage."""
 
     execution: str
     at: datetime
@@ -170,9 +170,9 @@ def show_releases(stack: Stack, count: int) -> None:
         table.add_row(*(Text(plain(cell)) for cell in row))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
     if len(newest) > count:
-        print(f"Older ones: make releases COUNT={count * 3}")
+        print(f"Older releases: make releases COUNT={count * 3}")
     if len(newest) > 1:
-        print("Back to one of them: make rollback TO=<execution>")
+        print("To go back to one of them: make rollback TO=<execution>")
 
 
 # ---- Rollback ------------------------------------------------------------------------------------
@@ -313,4 +313,4 @@ def roll_back(stack: Stack, prefix: str) -> None:
         raise Stop("nothing is changed")
     print(f"Started execution {rollback.start(execution)}.")
     print("Follow it: make logs BUILD=prod, make status")
-    print("The branch still has what was taken back: revert it there, or the next push brings it.")
+    print("The branch is not changed. Revert there too, or the next push deploys it again.")

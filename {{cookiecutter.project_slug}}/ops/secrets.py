@@ -84,7 +84,7 @@ def read(target: str, label: str) -> str:
     if not value or not (value.isascii() and value.isprintable()) or " " in value:
         raise Stop(f"{target}: the {label} must be one word; nothing is set")
     if value == PLACEHOLDER:
-        raise Stop(f"{target}: {value} is what stands there already; nothing is set")
+        raise Stop(f"{target}: {value} is the stack's placeholder; nothing is set")
     return value
 
 
@@ -95,7 +95,7 @@ def command(fields: dict[str, str]) -> click.Command:
     @click.argument("targets", metavar="[qa] [prod]", nargs=-1, type=click.Choice(TARGETS))
     @click.pass_obj
     def secrets(stack: Stack, targets: tuple[str, ...]) -> None:
-        """Set what signs in to Databricks, in qa, prod or both."""
+        """Set the credentials for Databricks: qa, prod or both."""
         values = {}
         # Everything is read first, so that a slip leaves all secrets as they were.
         for target in targets or TARGETS:

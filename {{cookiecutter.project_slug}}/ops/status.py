@@ -109,7 +109,7 @@ def release(pipeline: Pipeline, stage: str) -> str:
     if newest.rolled_back_to:
         source = f"rolled back to execution {newest.rolled_back_to[:8]}"
     after = pipeline.broken(stage)
-    warning = f"; what came after it: {after}" if after else ""
+    warning = f"; the deployment after it: {after}" if after else ""
     return f"{newest.commit[:8] or 'unknown'}, {when(newest.at)}, {source}{warning}"
 
 
@@ -122,7 +122,7 @@ def drift(stack: Stack) -> str:
 
 
 def ask(question: Callable[[], str]) -> str:
-    """An answer, or what AWS refused: who may not see everything sees the rest."""
+    """An answer, or AWS's refusal, so that the other rows still appear."""
     try:
         return question()
     except ClientError as error:
@@ -181,7 +181,7 @@ def confirm(approval: Approval) -> None:
         print("This plan loses data. To approve that, type delete: ", end="", flush=True)
         if sys.stdin.readline().strip() == "delete":
             return
-    raise Stop("nothing is approved: that takes the word delete")
+    raise Stop("nothing is approved: the word delete was not typed")
 
 
 def first_answer(pipeline: Pipeline, approval: Approval) -> str:

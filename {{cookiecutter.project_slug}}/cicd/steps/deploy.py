@@ -110,22 +110,22 @@ def deploy(plan: plans.Plan, name: str) -> None:
 def what_was_applied(plan: plans.Plan) -> str:
     """Prints how far a deployment that failed came; returns what to do."""
     try:
-        left = fresh_plan("left.json").actions
+        remaining = fresh_plan("left.json").actions
     except (Stop, plans.Damaged) as error:
         return f"what was applied is not known, because {error}"
     for key, action in plan.actions.items():
-        print(f"{progress(action, left.get(key))}: {action} {key}")
+        print(f"{progress(action, remaining.get(key))}: {action} {key}")
     return (
-        "what was applied stands above, files may be new already. Fix the cause and push, or:"
-        " make rollback"
+        "the lines above say what was applied; files may already be new."
+        " Fix the cause and push, or: make rollback"
     )
 
 
-def progress(action: str, left: str | None) -> str:
+def progress(action: str, remaining: str | None) -> str:
     """Returns whether an action is done, by the one that is left to do."""
-    if left is None:
+    if remaining is None:
         return "done"
-    return "not done" if left == action else f"half done ({left})"
+    return "not done" if remaining == action else f"half done ({remaining})"
 
 
 # ---- After the deployment ------------------------------------------------------------------------
@@ -133,29 +133,31 @@ def progress(action: str, left: str | None) -> str:
 
 def prove(plan: plans.Plan) -> None:
     """Raises Stop unless prod is what the plan promised, with every wheel that its jobs name."""
-    left = fresh_plan("left.json")
-    if is_only_late_rights(plan, left):
-        print(f"Once more, for an object that is new: {', '.join(left.actions)}")
+    remaining = fresh_plan("left.json")
+    if is_only_late_rights(plan, remaining):
+        print(
+            f"Deploying again, for the permissions of new objects: {', '.join(remaining.actions)}"
+        )
         databricks("bundle", "deploy", "-t", PROD, "--plan", "left.json")
-        left = fresh_plan("left.json")
-    if left.actions:
-        print(plans.show(left))
+        remaining = fresh_plan("left.json")
+    if remaining.actions:
+        print(plans.show(remaining))
         raise Stop(
             "after the deployment prod still differs from the release, as above. What is left is"
             " in the next plan: make start"
         )
-    check_wheels(left)
+    check_wheels(remaining)
     print(f"Production has what the plan says: {plans.summary(plan)}.")
 
 
-def is_only_late_rights(plan: plans.Plan, left: plans.Plan) -> bool:
+def is_only_late_rights(plan: plans.Plan, remaining: plans.Plan) -> bool:
     """Whether only permissions of the plan are left to create.
 
     The client cannot create them together with an object that the same deployment makes anew.
     """
-    return bool(left.actions) and all(
+    return bool(remaining.actions) and all(
         action == "create" and key in plan.actions and key.endswith(plans.RIGHTS)
-        for key, action in left.actions.items()
+        for key, action in remaining.actions.items()
     )
 
 
@@ -170,7 +172,7 @@ def check_wheels(plan: plans.Plan) -> None:
                 f"prod is deployed, but {path} is missing and its job will fail. Deploy again:"
                 " make start; or go back: make rollback"
             ) from None
-        print(f"There: {path}")
+        print(f"In the workspace: {path}")
 
 
 def wheels(node: object) -> Iterator[str]:

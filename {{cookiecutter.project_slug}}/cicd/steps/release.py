@@ -25,7 +25,7 @@ from plan import cut
 
 MADE_HERE = {".databricks", "__pycache__", "changed.md", "dist", "plan.json"}
 MOST_LINES = 100
-SECONDS = 5  # between two looks at the pipeline
+SECONDS = 5  # between two requests at the pipeline
 LONGEST = 20 * 60  # where only one build may run at a time, the deployment waits for this one
 # The newest success of the stage Production, a rollback's too: its inputs are what is deployed.
 # The drift build in cicd/stack.yml repeats this query: until it knows which release is deployed, it

@@ -87,7 +87,7 @@ def prove(files: Files, lint: CfnLint | None = None) -> Report:
             except NotCheckedError as reason:
                 report.not_checked.append(str(reason))
                 continue
-            # What cannot be read has that finding and no other.
+            # A file that cannot be read has only that finding.
             known = files.unreadable if function.__name__ != "files_can_be_read" else set()
             found = {Finding(place, text) for place, text in pairs if place.file not in known}
             report.findings[function.__name__] = found
@@ -97,7 +97,7 @@ def prove(files: Files, lint: CfnLint | None = None) -> Report:
 
 
 def is_due(function: Check, report: Report, files: Files) -> bool:
-    """Whether a check can say something that does not mislead."""
+    """Whether a check runs: after some findings, others would mislead."""
     if function in FIRST and report.findings.get(FIRST[function].__name__):
         return False
     alone = function.__module__ in ("ops.check.files", __name__)
@@ -105,7 +105,7 @@ def is_due(function: Check, report: Report, files: Files) -> bool:
 
 
 def summary(files: Files, bundle: Bundle, stack: Stack) -> str:
-    """What there is to check."""
+    """How much was checked."""
     return (
         f"{len(files.text)} files: {len(files.buildspecs)} buildspecs,"
         f" {len(stack.resources)} resources of the stack,"

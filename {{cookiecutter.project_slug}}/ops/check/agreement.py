@@ -65,7 +65,10 @@ def builds_name_their_target(files: Files) -> Findings:
     target = r"\s(?:-t|--target)|\.(?:py|sh)\s+[\"']?[\w$]"
     for command, part in files.search_commands(rf"(?:{verbs}|{scripts})(?!\S)[^|;&]*"):
         if command.place.file.startswith("cicd/") and not re.search(target, part):
-            yield command.place, "names no target, so acts on the default one; add -t and a target"
+            yield (
+                command.place,
+                "names no target, so it acts on the default one; add -t and a target",
+            )
 
 
 OPTIONS = r"(?:^|\s)(?:-[top]|--(?:target|output|profile|var|params|only))[ =]\S+"
@@ -99,7 +102,7 @@ def buildspecs_are_those_named(files: Files, stack: Stack) -> Findings:
             yield place, f"names the buildspec {file}, which does not exist; fix the path"
     for file in files.buildspecs.keys() - named.keys():
         if "cicd/buildspecs/" in file:
-            message = "neither cicd/stack.yml nor ops/ names it; name it there, or remove it"
+            message = "neither cicd/stack.yml nor ops/ uses this file; name it there, or remove it"
             yield Place(file, 1), message
 
 
@@ -185,7 +188,7 @@ def preflight_reads_the_hosts(files: Files, bundle: Bundle) -> Findings:
         workspace = target.mapping("workspace")
         host = workspace.text("host")
         if host and bundle_host(files.text["databricks.yml"], name) != host:
-            message = "cicd/steps/preflight.py does not find this host; write it in one plain line"
+            message = "cicd/steps/preflight.py cannot read this host; write it in one plain line"
             yield workspace.at["host"], message
 
 

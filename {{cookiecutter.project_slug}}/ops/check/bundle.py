@@ -127,7 +127,10 @@ def paths_exist(files: Files, bundle: Bundle) -> Findings:
         folder = os.path.join(files.root, os.path.dirname(leaf.place.file))
         paths = glob.iglob(f"{glob.escape(folder)}/{leaf.value}", recursive=True)
         if is_source(leaf, files.text[leaf.place.file]) and not any(map(os.path.exists, paths)):
-            yield leaf.place, f"{leaf.key}: {leaf.value} leads nowhere from here; fix the path"
+            yield (
+                leaf.place,
+                f"{leaf.key}: {leaf.value} does not exist, relative to this file; fix the path",
+            )
 
 
 @check
@@ -208,7 +211,8 @@ def resources_fit_their_schemas(bundle: Bundle) -> Findings:
                 loaded = schema.from_dict(resource.definition).as_dict()
                 yield from taken_for_words(resource.definition, loaded)
         elif kinds := difflib.get_close_matches(resource.kind, known, 1):  # it lacks some kinds
-            yield resource.kind_place, f"no kind of resource; did you mean {kinds[0]}?"
+            message = f"{resource.kind} is not a kind of resource; did you mean {kinds[0]}?"
+            yield resource.kind_place, message
 
 
 def refusal(schema: Any, definition: Map) -> str:
@@ -221,9 +225,9 @@ def refusal(schema: Any, definition: Map) -> str:
 
 
 def located(error: str, resource: Resource, schema: Any, module: dict[str, Any]) -> Finding:
-    """What the package said, at the key that it is about."""
+    """The package's error, at the key that causes it."""
     part, place = innermost(resource.definition, resource.place, schema, resource.definition, error)
-    fix = "give it what the resource's reference asks for"
+    fix = "compare it with Databricks' reference of this resource"
     unexpected = re.search("Unexpected field '(.+)' for class (.+)", error)
     keys = part.at if isinstance(part, Map) else {}
     if unexpected:
@@ -236,12 +240,12 @@ def located(error: str, resource: Resource, schema: Any, module: dict[str, Any])
 
 
 def innermost(part: Any, at: Place, schema: Any, whole: Map, error: str) -> tuple[object, Place]:
-    """The innermost value to which an error is due: without it the package says something else."""
+    """The innermost value that causes an error: with another value the error changes."""
     for index, value, place in children(part):
         part[index] = "${var.any}"  # fits everywhere
         changed = refusal(schema, whole) != error
         part[index] = value
-        if changed and str(value) in error:  # it says so itself
+        if changed and str(value) in error:  # the message names it
             return value, place
         if changed:
             return innermost(value, place, schema, whole, error)
@@ -249,11 +253,11 @@ def innermost(part: Any, at: Place, schema: Any, whole: Map, error: str) -> tupl
 
 
 def taken_for_words(written: object, loaded: Any) -> Findings:
-    """Keys or lists that the package took for one word, as it does without complaint."""
+    """Findings for keys or lists that the package silently reads as one text."""
     loaded = dict(enumerate(loaded)) if isinstance(loaded, list) else loaded
     for index, value, place in children(written):
         taken = loaded.get(index)
         if isinstance(value, Map | Seq) and isinstance(taken, str):
-            yield place, f"{index} wants one word, not keys or a list; indent it right"
+            yield place, f"{index} needs one value, but has keys or a list; fix the indentation"
         elif isinstance(taken, dict | list):
             yield from taken_for_words(value, taken)

@@ -37,10 +37,13 @@ def secrets_are_hidden(stack: Stack) -> Findings:
     secrets = stack.of_type(SECRET)
     for variable in (variable for build in stack.builds for variable in build.variables):
         if not variable.is_secret and re.search("(TOKEN|SECRET|PASSWORD)$", variable.name):
-            yield variable.place, f"{variable.name} is in the open; say Type: SECRETS_MANAGER"
+            yield (
+                variable.place,
+                f"{variable.name} holds a secret as plain text; set Type: SECRETS_MANAGER",
+            )
         if variable.is_secret and not secrets.keys() & set(references(variable.value)):
             secret = plain(variable.value)
-            message = f"{secret} is no secret of this stack; name one of its own by !Sub"
+            message = f"{secret} is not a secret of this stack; name one of its secrets with !Sub"
             yield variable.place, message
         for name, key in re.findall(r"\$\{(\w+)\}:([\w-]+)", plain(variable.value)):
             generated = stack.properties(name).mapping("GenerateSecretString")
@@ -86,25 +89,28 @@ def rights_end_at_the_environment(stack: Stack) -> Findings:
         concerned = targets or stack.types[name] == SECRET
         if owner and concerned and targets.keys() != {owner}:
             may = f"{role} may {RIGHTS[stack.types[name]].verb} {name}"
-            yield place, f"{may}; only a role of {owner}'s builds alone may"
+            yield place, f"{may}; allow that only to a role of {owner}'s builds"
 
 
 @check_after(builds_work_on_one_target)
 def policies_are_the_stacks_own(stack: Stack) -> Findings:
-    """The roles of builds have no policy that is not in this file, for that proves nothing."""
+    """The roles of builds have only policies that are in this file, so that they can be checked."""
     own = {*stack.of_type(POLICY), "AWS"}  # AWS::NoValue
     for build in stack.builds:
         role = stack.properties(build.role)
         policies = role.get("ManagedPolicyArns")
         if "arn:" in plain(policies) or {*references(policies)} - own:
-            yield role.at["ManagedPolicyArns"], "another's policy is not proved; use Policies"
+            yield (
+                role.at["ManagedPolicyArns"],
+                "a policy from outside this file cannot be checked; use Policies",
+            )
 
 
 @check_after(builds_work_on_one_target)
-def secrets_have_no_second_door(stack: Stack) -> Findings:
-    """No resource policy opens a secret past the policies of the roles."""
+def no_resource_policy_opens_a_secret(stack: Stack) -> Findings:
+    """No resource policy gives access to a secret beside the policies of the roles."""
     policies = stack.of_type("AWS::SecretsManager::ResourcePolicy")
     for statement in maps([*policies.values()]):
         if statement.get("Effect", "Deny") != "Deny":
-            message = "opens a secret past the roles' own policies; allow it there"
+            message = "gives access to a secret outside the roles' own policies; allow it there"
             yield statement.at["Effect"], message

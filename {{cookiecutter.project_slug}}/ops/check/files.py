@@ -31,7 +31,7 @@ from ops.check.reading import (
 
 BUNDLE, STACK, PINS = "databricks.yml", "cicd/stack.yml", "cicd/tools.env"
 RUNNER = "tests/nutter/run_fixtures.py"
-# What must be readable. Other folders hold what they like: templates, another tool's YAML.
+# Files that must be readable. Other folders may hold templates or another tool's YAML.
 OWN = re.compile(r"(cicd|ops|resources|src|tests)/|databricks\.yml|pyproject\.toml|Makefile")
 PARSERS: dict[str, Callable[[str], object]] = {
     ".py": ast.parse,
@@ -238,10 +238,10 @@ def buildspecs_have_known_keys(files: Files) -> Findings:
     for file, spec in files.buildspecs.items():
         if spec.text("version") != "0.2":
             place = spec.at.get("version", Place(file, 1))
-            yield place, "no buildspec 0.2; say version: 0.2"
+            yield place, "this is not a buildspec 0.2; set version: 0.2"
         yield from unknown_keys(spec, "a buildspec", KEYS)
         for name, place in spec.mapping("env", "secrets-manager").at.items():
-            yield place, f"{name} is a secret; its place is the build's project in cicd/stack.yml"
+            yield place, f"{name} is a secret; declare it in the build's project in cicd/stack.yml"
 
 
 @check
@@ -269,4 +269,4 @@ def phases_have_commands(files: Files) -> Findings:
                 yield place, f"{name} has no commands; add some or remove the phase"
             for _, step, at in children(phase.get("commands")) + children(phase.get("finally")):
                 if not isinstance(step, str) or not step.strip():
-                    yield at, f"{step!r} is no command; quote or remove it"
+                    yield at, f"{step!r} is not a command; quote or remove it"

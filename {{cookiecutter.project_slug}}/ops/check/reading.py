@@ -60,7 +60,7 @@ def check_after(first: Check) -> Callable[[Check], Check]:
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """What may have been meant."""
+    """A similar known word, or all of them."""
     names = list(known)
     similar = difflib.get_close_matches(word, names, 1)
     if similar:
@@ -206,9 +206,12 @@ def unknown_keys(node: Map, whole: str, known: Keys, path: str = "") -> Findings
         elif isinstance(value, Map) and below:
             yield from unknown_keys(value, whole, below, f"{path}{key}.")
         elif isinstance(value, Map) and below is None:
-            yield place, f"{path}{key} holds keys; {whole}'s reference has its form"
+            yield (
+                place,
+                f"{path}{key} has keys, but needs one value or a list; see {whole}'s reference",
+            )
         elif below and not isinstance(value, Map) and not is_open(value):
-            yield place, f"{path}{key} holds no keys; {whole}'s reference has its form"
+            yield place, f"{path}{key} needs keys; see {whole}'s reference"
 
 
 class Reader:
