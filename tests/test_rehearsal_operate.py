@@ -51,7 +51,7 @@ def reject_late(played, token: str) -> None:
 
 def join(played) -> None:
     """Waits until everything that was started has ended."""
-    for thread in played.api.background.threads:
+    for thread in played.api.threads:
         thread.join(90)
         assert not thread.is_alive()
 
