@@ -24,8 +24,7 @@ from rehearsal.aws.codepipeline_api import PipelineApi
 from rehearsal.aws.execution import Execution
 from rehearsal.aws.stack import Stack
 from rehearsal.credentials import Credentials, new_id
-from rehearsal.databricks import identities as sign_in
-from rehearsal.databricks import spark
+from rehearsal.databricks import identities, spark
 from rehearsal.machine.caches import cache_variables
 from rehearsal.machine.network import Network, json_answer, releases, releases_host
 from rehearsal.machine.warm import server
@@ -233,10 +232,10 @@ def serve_databricks(
     home: Path, network: Network, credentials: Credentials, repository: Path
 ) -> None:
     """Answers for the workspaces that the builds name, and for the releases of their client."""
-    folder, identities = home / "databricks", credentials.identities()
-    sign_in.declare(folder, identities)
-    for host in identities:
-        respond = functools.partial(sign_in.respond, folder, host)
+    folder, hosts = home / "databricks", credentials.identities()
+    identities.declare(folder, hosts)
+    for host in hosts:
+        respond = functools.partial(identities.respond, folder, host)
         network.hosts[str(urlsplit(host).hostname)] = json_answer(respond)
     client = warm_client("rehearsal.databricks.client", str(folder))
     network.hosts[releases_host(repository)] = releases(client)
