@@ -24,9 +24,7 @@ from rehearsal.aws.codepipeline_api import PipelineApi
 from rehearsal.aws.execution import Execution
 from rehearsal.aws.stack import Stack
 from rehearsal.credentials import Credentials, new_id
-from rehearsal.databricks import identities as sign_in
-from rehearsal.databricks import spark
-from rehearsal.machine import warm
+from rehearsal.databricks import identities, spark
 from rehearsal.machine.caches import cache_variables
 from rehearsal.machine.network import Network, json_answer, releases, releases_host
 from rehearsal.machine.warm import server
@@ -39,7 +37,7 @@ import os
 import sys
 sys.path.insert(0, {root!r})
 from rehearsal.machine.warm import call
-sys.exit(call({address!r}, sys.argv[1:], os.getcwd(), dict(os.environ)))
+sys.exit(call({address!r}, {first!r} + sys.argv[1:], os.getcwd(), dict(os.environ)))
 """
 Say = Callable[[str], None]
 T = TypeVar("T")
@@ -184,7 +182,6 @@ def start(path: Path, home: Path, options: Options, running: contextlib.ExitStac
     if options.engine:
         names = catalogs(working_copy.folder)
         running.enter_context(spark.start(home, options.quick, names))
-    start_clients(home, running)
     network = running.enter_context(Network(home))
     stack = read_stack(working_copy.folder, path.resolve().name, options.region)
     account = running.enter_context(Account(stack, working_copy.remote))
@@ -198,20 +195,10 @@ def start(path: Path, home: Path, options: Options, running: contextlib.ExitStac
     return Rehearsal(home, working_copy, account, network, codebuild, api, credentials)
 
 
-def start_clients(home: Path, running: contextlib.ExitStack) -> None:
-    """Starts the servers that run the Databricks client and `aws` (see warm.py)."""
-    databricks = (home / "client.socket", "rehearsal.databricks.client", str(home / "databricks"))
-    running.enter_context(warm.serving(sys.executable, *databricks))
-    program = home / "aws"
-    program.write_text(
-        warm_client(server(sys.executable, "rehearsal.machine.awscli")), encoding="utf-8"
-    )
-    program.chmod(0o755)
-
-
-def warm_client(address: Path) -> str:
-    """A program that has a server at this address do its work."""
-    return CLIENT.format(python=sys.executable, root=str(ROOT), address=str(address))
+def warm_client(module: str, *first: str) -> str:
+    """A program that has a server do its work: the module's main, with these arguments first."""
+    address = str(server(sys.executable, module))
+    return CLIENT.format(python=sys.executable, root=str(ROOT), address=address, first=list(first))
 
 
 def read_stack(repository: Path, name: str, region: str) -> Stack:
@@ -224,7 +211,10 @@ def read_stack(repository: Path, name: str, region: str) -> Stack:
 
 def build_settings(home: Path, network: Network, options: Options) -> Settings:
     """What all builds have."""
-    settings = Settings(home / "aws", network.environment() | cache_variables())
+    program = home / "aws"
+    program.write_text(warm_client("rehearsal.machine.awscli"), encoding="utf-8")
+    program.chmod(0o755)
+    settings = Settings(program, network.environment() | cache_variables())
     if options.quick:  # as on a laptop without Java: what needs it skips and says so
         settings.overrides = {"CI": "", "JAVA_HOME": str(home / "no-java")}
     return settings
@@ -242,12 +232,12 @@ def serve_databricks(
     home: Path, network: Network, credentials: Credentials, repository: Path
 ) -> None:
     """Answers for the workspaces that the builds name, and for the releases of their client."""
-    folder, identities = home / "databricks", credentials.identities()
-    sign_in.declare(folder, identities)
-    for host in identities:
-        respond = functools.partial(sign_in.respond, folder, host)
+    folder, hosts = home / "databricks", credentials.identities()
+    identities.declare(folder, hosts)
+    for host in hosts:
+        respond = functools.partial(identities.respond, folder, host)
         network.hosts[str(urlsplit(host).hostname)] = json_answer(respond)
-    client = warm_client(home / "client.socket")
+    client = warm_client("rehearsal.databricks.client", str(folder))
     network.hosts[releases_host(repository)] = releases(client)
 
 

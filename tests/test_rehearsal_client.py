@@ -13,7 +13,6 @@ import re
 import runpy
 import shutil
 import subprocess
-import sys
 import time
 import traceback
 import zipfile
@@ -29,7 +28,6 @@ from rehearsal.databricks import identities, runs
 from rehearsal.databricks.compute import Outcome
 from rehearsal.databricks.errors import Unreachable
 from rehearsal.databricks.identities import Identity
-from rehearsal.machine import warm
 from test_bundle import find_client
 
 DATA = json.loads((Path(__file__).parent / "data/client-recordings.json").read_text())
@@ -114,7 +112,7 @@ def client(home, capsys):
 
     def run(*arguments: str) -> Ran:
         capsys.readouterr()
-        code = databricks.main(list(arguments), home)
+        code = databricks.main([str(home), *arguments])
         return Ran(code, *capsys.readouterr())
 
     return run
@@ -977,13 +975,10 @@ def test_a_task_that_it_cannot_run_is_an_error(task, recorded_bundle, client):
 @pytest.fixture
 def program(home):
     """The client as a build finds it: a program that asks a server, which knows the workspaces."""
-    address = home.parent / "client.socket"
     path = home.parent / "databricks-program"
-    names = {"root": str(play.ROOT), "address": str(address)}
-    path.write_text(play.CLIENT.format(python=sys.executable, **names))
+    path.write_text(play.warm_client("rehearsal.databricks.client", str(home)))
     path.chmod(0o755)
-    with warm.serving(sys.executable, address, "rehearsal.databricks.client", str(home)):
-        yield path
+    return path
 
 
 def test_it_is_a_program(recorded_bundle, program, monkeypatch):

@@ -1,6 +1,5 @@
 """The operator's commands, rehearsed: `make` in the repository, against the account that plays."""
 
-import sys
 import threading
 import time
 from pathlib import Path
@@ -8,14 +7,21 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
+from rehearsal import play
 from rehearsing import JOB, by_hand, decide, edit, job_in_prod
 
-OPS = f"OPS={sys.executable}"
+
+def ops(played) -> str:
+    """What runs `-m ops` for make: a server that has imported boto3 and the like already."""
+    program = played.home / "python"
+    program.write_text(play.warm_client("rehearsal.machine.ops"))
+    program.chmod(0o755)
+    return f"OPS={program}"
 
 
 def make(played, *arguments: str, stdin: str = "") -> str:
     """What a make command says that must go well."""
-    result = played.make(*arguments, OPS, stdin=stdin)
+    result = played.make(*arguments, ops(played), stdin=stdin)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
@@ -45,7 +51,7 @@ def reject_late(played, token: str) -> None:
 
 def join(played) -> None:
     """Waits until everything that was started has ended."""
-    for thread in played.api.background.threads:
+    for thread in played.api.threads:
         thread.join(90)
         assert not thread.is_alive()
 
@@ -88,7 +94,7 @@ def test_operators_commands_during_a_rehearsal(deploying: Path, rehearsal) -> No
 
         assert "Drift: none" in make(played, "drift")
         by_hand(played)
-        drifted = played.make("drift", OPS)
+        drifted = played.make("drift", ops(played))
         assert "1 of 4 resources in prod are not as deployed" in drifted.stdout
         assert drifted.returncode != 0
 

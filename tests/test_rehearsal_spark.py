@@ -623,9 +623,9 @@ WARM = """\
     def warm_up():
         sys.state = ["warm"]
 
-    def main(arguments, setting):
+    def main(arguments):
         sys.state.append(arguments[0])
-        print(os.getcwd(), dict(os.environ), sys.state, setting, sys.stdin.read(), sep="|")
+        print(os.getcwd(), dict(os.environ), sys.state, sys.stdin.read(), sep="|")
         if arguments[0] == "wait":
             child = subprocess.Popen(["sleep", "60"])
             Path(arguments[1]).write_text(f"{os.getpid()} {child.pid} {os.getppid()}")
@@ -648,7 +648,7 @@ def package(tmp_path) -> Path:
 def warmed(tmp_path, monkeypatch, package):
     """The address of a server that serves WARM, which stands in for one of the rehearsal's."""
     monkeypatch.setattr(warm, "__file__", str(package / "warm.py"))
-    with warm.serving(sys.executable, tmp_path / "address", "wing.package.served", "set"):
+    with warm.serving(sys.executable, tmp_path / "address", "wing.package.served"):
         yield tmp_path / "address"
 
 
@@ -663,7 +663,7 @@ def ask(address: Path, folder: Path, *arguments: str, limit: float | None = None
 
 def test_a_call_has_what_its_caller_has_and_nothing_of_another(warmed, tmp_path):
     for word in ("first", "second"):
-        output = f"{tmp_path}|{{'OWN': 'ä'}}|['warm', '{word}']|set|typed\n"
+        output = f"{tmp_path}|{{'OWN': 'ä'}}|['warm', '{word}']|typed\n"
         assert ask(warmed, tmp_path, word) == (7, output)
 
 
@@ -696,7 +696,7 @@ def test_the_server_of_calls_ends_with_a_killed_rehearsal(tmp_path, package):
         import os, sys
         sys.path.insert(0, {str(root)!r})
         from wing.package import warm
-        with warm.serving(sys.executable, {str(address)!r}, "wing.package.served", "set"):
+        with warm.serving(sys.executable, {str(address)!r}, "wing.package.served"):
             os.system("pgrep -P " + str(os.getpid()) + " -f warm.py")
             os.kill(os.getpid(), 9)
         """

@@ -16,11 +16,12 @@ from botocore.config import Config
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
+from rehearsal.aws import services
 from rehearsal.aws.codecommit import CodeCommit
 from rehearsal.aws.events import EventBus
 from rehearsal.aws.front import Facts, Front
 from rehearsal.aws.iam import Authorizer, Call
-from rehearsal.aws.services import Sns, cloudformation_operations, sts_operations
+from rehearsal.aws.services import Sns
 from rehearsal.aws.stack import Stack, create_stack
 
 OPERATOR = {"AWS_ACCESS_KEY_ID": "AKIAREHEARSALPERSON", "AWS_SECRET_ACCESS_KEY": "rehearsal"}
@@ -91,10 +92,8 @@ class Account:
         self.bus = EventBus(stack, self.authorizer)
         self.sns = Sns(stack, self.bus)
         self.codecommit = CodeCommit(stack, self.bus, repository)
-        self.front.serve("cloudformation", cloudformation_operations(stack))
         self.front.serve("codecommit", self.codecommit.operations())
-        self.front.serve("sns", self.sns.operations())
-        self.front.serve("sts", sts_operations(stack))
+        self.front.operations |= services.operations(stack, self.sns)
 
     def __enter__(self) -> "Account":
         threading.Thread(target=self.server.serve_forever, args=[0.05], daemon=True).start()

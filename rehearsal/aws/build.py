@@ -91,31 +91,15 @@ class Build:
         return any(entry.name == phase for entry in self.phases)
 
 
-@dataclass(frozen=True)
 class Folder:
-    """A build's own folder: what a container's file system is in CodeBuild."""
+    """A build's own folder, as a container's file system: HOME, temporary files, image, source.
 
-    root: Path
+    The commands run in `source`.
+    """
 
-    @property
-    def source(self) -> Path:
-        """The primary source, where the commands run."""
-        return self.root / "src"
-
-    @property
-    def home(self) -> Path:
-        """The build's HOME."""
-        return self.root / "home"
-
-    @property
-    def tmp(self) -> Path:
-        """Where the build's temporary files go."""
-        return self.root / "tmp"
-
-    @property
-    def image(self) -> Path:
-        """What the build image has."""
-        return self.root / "image"
+    def __init__(self, root: Path) -> None:
+        self.root, self.source, self.home = root, root / "src", root / "home"
+        self.tmp, self.image = root / "tmp", root / "image"
 
     def make(self) -> None:
         """Makes all but the image."""

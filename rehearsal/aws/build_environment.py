@@ -36,11 +36,6 @@ def make_image(folder: Path, aws: Path) -> None:
             (folder / "bin" / tool).symlink_to(path)
 
 
-def search_path(folder: Path) -> str:
-    """The PATH of an image in `folder`."""
-    return os.pathsep.join([str(folder / "bin"), *SYSTEM])
-
-
 def python_image() -> Path:
     """An environment with pip, which nothing is installed into."""
     with FileLock(f"{IMAGE}.lock"):
@@ -80,45 +75,37 @@ def environment(context: Context, spec: Buildspec, extra: dict[str, str]) -> dic
         raise PhaseError(f"the rehearsal does not know env: {sorted(unknown)}")
     # Later ones win: the buildspec over the machine, the project and the caller over the buildspec.
     variables = {key: value for key, value in os.environ.items() if REGISTRY.fullmatch(key)}
-    variables |= machine(context)
-    variables |= codebuild(context)
+    variables |= built_in(context)
     variables |= context.account.environment(context.credentials) | context.variables | extra
-    variables |= bytecode(context)
+    folder = context.folder
+    project = folder.source / ".venv"
+    variables |= shared_bytecode(folder.root, image=folder.image, project=project)
     variables |= {key: str(value) for key, value in section.get("variables", {}).items()}
     for name, value, kind in declared(context, section):
         variables[name] = resolve(context, name, value, kind)
     return variables
 
 
-def machine(context: Context) -> dict[str, str]:
-    """Where things are."""
+def built_in(context: Context) -> dict[str, str]:
+    """Where things are, and what CodeBuild sets.
+
+    https://docs.aws.amazon.com/codebuild/latest/userguide/build-env-ref-env-vars.html
+    """
     folder = context.folder
     return {
-        "PATH": search_path(folder.image),
+        "PATH": os.pathsep.join([str(folder.image / "bin"), *SYSTEM]),
         "HOME": str(folder.home),
         "TMPDIR": str(folder.tmp),
         "BIN_DIR": str(folder.image / "bin"),
-    }
-
-
-def codebuild(context: Context) -> dict[str, str]:
-    """https://docs.aws.amazon.com/codebuild/latest/userguide/build-env-ref-env-vars.html"""
-    return {
         "CODEBUILD_BUILD_ID": context.build.id,
         "CODEBUILD_BUILD_ARN": context.build_arn,
         "CODEBUILD_BUILD_NUMBER": str(int(context.build.number)),
         "CODEBUILD_BUILD_SUCCEEDING": "1",
         "CODEBUILD_INITIATOR": context.request.initiator,
-        "CODEBUILD_SRC_DIR": str(context.folder.source),
+        "CODEBUILD_SRC_DIR": str(folder.source),
         "CODEBUILD_START_TIME": str(int(time.time() * 1000)),
         "AWS_ACCOUNT_ID": ACCOUNT,
     }
-
-
-def bytecode(context: Context) -> dict[str, str]:
-    """Where the build's Pythons keep what they compile."""
-    folder = context.folder
-    return shared_bytecode(folder.root, image=folder.image, project=folder.source / ".venv")
 
 
 def declared(context: Context, section: dict[str, Any]) -> Iterator[Variable]:

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
 """
 
 import contextlib
+import functools
 import os
 import select
 import shutil
@@ -73,10 +74,6 @@ class Shell:
             if ended:
                 return self.process.returncode or 1
 
-    def kill(self) -> None:
-        """Ends the shell, and leaves the rest to `end`."""
-        self.process.kill()
-
     def end(self) -> None:
         """Ends the shell and whatever it left running, as the container's end does."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -103,6 +100,7 @@ class Commands:
         section = spec.get("env", {})
         self.program: str = section.get("shell", "sh")
         self.exported: list[str] = section.get("exported-variables", [])
+        self.unknown = sorted(set(spec["phases"]) - set(PHASES))
         self.shell = self.new_shell()
 
     def new_shell(self) -> Shell:
@@ -122,6 +120,8 @@ class Commands:
 
         Raises PhaseError with the first failure.
         """
+        if self.unknown:
+            raise PhaseError(f"YAML_FILE_ERROR: no such phase: {self.unknown}")
         failures = []
         for command in section.get("commands", []):
             failures.append(self.execute(f"[{name}] Running", command))
@@ -152,14 +152,6 @@ class Commands:
         texts = file.read_text(encoding="utf-8").split("\0")
         self.context.build.exported |= dict(zip(self.exported, texts, strict=False))
 
-    def kill(self) -> None:
-        """Ends the shell in the middle of a command."""
-        self.shell.kill()
-
-    def end(self) -> None:
-        """Ends the shell and what it has left running."""
-        self.shell.end()
-
 
 @dataclass
 class Settings:
@@ -188,7 +180,7 @@ class Run:
         """Stops the build in the middle, as `aws codebuild stop-build` does."""
         self.stopped = True
         if self.commands:
-            self.commands.kill()
+            self.commands.shell.process.kill()  # `run` ends what it leaves
 
     def run(self) -> None:
         """The whole build: source, phases, reports, artifacts, log."""
@@ -196,7 +188,7 @@ class Run:
             good = self.phase("DOWNLOAD_SOURCE", self.download) and self.run_phases()
         finally:
             if self.commands:
-                self.commands.end()
+                self.commands.shell.end()
         if self.build.reached("BUILD") and not self.stopped:
             good = self.phase("UPLOAD_ARTIFACTS", self.upload) and good
         # Before the build ends: who follows the log reads it until then.
@@ -242,7 +234,6 @@ class Run:
     def run_phases(self) -> bool:
         """The buildspec's phases: after a failure only post_build, and that only if build began."""
         assert self.commands
-        unknown = sorted(set(self.spec["phases"]) - set(PHASES))
         good = True  # whether the build has not failed so far
         for name in PHASES:
             section = self.spec["phases"].get(name, {})
@@ -250,7 +241,8 @@ class Run:
             if self.stopped or not due:
                 continue
             self.commands.prepare(good)
-            succeeded = self.phase(name.upper(), self.work(name, section, unknown))
+            work = functools.partial(self.commands.run_phase, name, section)
+            succeeded = self.phase(name.upper(), work)
             on_failure = section.get("on-failure", "")
             if on_failure not in ("", "ABORT", "CONTINUE"):
                 raise Unsupported(f"the rehearsal does not know on-failure: {on_failure}")
@@ -259,18 +251,6 @@ class Run:
             good = good and (succeeded or on_failure == "CONTINUE")
             self.commands.export()
         return good
-
-    def work(self, name: str, section: dict[str, Any], unknown: list[str]) -> Work:
-        """The work of one of the buildspec's phases."""
-        assert self.commands
-        commands = self.commands
-
-        def run() -> None:
-            if unknown:
-                raise PhaseError(f"YAML_FILE_ERROR: no such phase: {unknown}")
-            commands.run_phase(name, section)
-
-        return run
 
     def upload(self) -> None:
         """Reports first, then the output artifacts: those of a build that failed are not kept."""

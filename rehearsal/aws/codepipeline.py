@@ -3,7 +3,6 @@
 https://docs.aws.amazon.com/codepipeline/latest/userguide/concepts-how-it-works.html
 """
 
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -171,23 +170,3 @@ class CodePipeline:
     def event(self, detail_type: str, detail: dict[str, Any]) -> None:
         """Puts an event of the pipeline on the bus."""
         self.account.bus.put("aws.codepipeline", detail_type, detail, self.arn)
-
-
-class Background:
-    """Runs executions in threads, for the calls of an operator, which do not wait for the end."""
-
-    def __init__(self, pipeline: CodePipeline) -> None:
-        self.pipeline = pipeline
-        self.threads: list[threading.Thread] = []
-
-    def run(self, work: Callable[[], Execution]) -> str:
-        """Does the work in a thread; returns the ID of the execution that it has started."""
-        executions = self.pipeline.executions
-        before = len(executions)
-        thread = threading.Thread(target=work)
-        self.threads.append(thread)
-        thread.start()
-        # The answer names the execution, which is there as soon as the thread has begun it.
-        while len(executions) == before and thread.is_alive():
-            time.sleep(0.01)
-        return executions[-1].id

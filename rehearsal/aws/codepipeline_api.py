@@ -3,11 +3,12 @@
 https://docs.aws.amazon.com/codepipeline/latest/APIReference/API_Operations.html
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 
 from rehearsal.aws.build import Location
-from rehearsal.aws.codepipeline import Background, CodePipeline
+from rehearsal.aws.codepipeline import CodePipeline
 from rehearsal.aws.errors import AwsError
 from rehearsal.aws.execution import Action, Answer, Execution, Stage
 from rehearsal.aws.front import Operation
@@ -20,7 +21,7 @@ class PipelineApi:
 
     def __init__(self, pipeline: CodePipeline) -> None:
         self.pipeline = pipeline
-        self.background = Background(pipeline)
+        self.threads: list[threading.Thread] = []
 
     def operations(self) -> Mapping[str, Operation]:
         """What is answered here."""
@@ -106,7 +107,15 @@ class PipelineApi:
 
     def run(self, work: Callable[[], Execution]) -> Shape:
         """Runs an execution in the background; answers with its ID."""
-        return {"pipelineExecutionId": self.background.run(work)}
+        executions = self.pipeline.executions
+        before = len(executions)
+        thread = threading.Thread(target=work)
+        self.threads.append(thread)
+        thread.start()
+        # The answer names the execution, which is there as soon as the thread has begun it.
+        while len(executions) == before and thread.is_alive():
+            time.sleep(0.01)
+        return {"pipelineExecutionId": executions[-1].id}
 
     def put_approval(self, request: Request) -> Shape:
         """PutApprovalResult"""

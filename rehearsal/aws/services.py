@@ -57,14 +57,6 @@ def require_stack(stack: Stack, request: Request) -> None:
         raise AwsError("ValidationError", f"Stack with id {name} does not exist")
 
 
-def cloudformation_operations(stack: Stack) -> Mapping[str, Operation]:
-    """What is answered here."""
-    return {
-        "DescribeStacks": functools.partial(describe_stacks, stack),
-        "ListStackResources": functools.partial(list_stack_resources, stack),
-    }
-
-
 class Sns:
     """`mails` has every message in the order in which it came, whoever sent it."""
 
@@ -84,10 +76,6 @@ class Sns:
         """Takes what a rule sends to a topic."""
         self.stack.logical("SNS::Topic", message.target)
         self.mails.append(message.input)
-
-    def operations(self) -> Mapping[str, Operation]:
-        """What is answered here."""
-        return {"Publish": self.publish}
 
 
 def get_web_identity_token(stack: Stack, request: Request) -> Shape:
@@ -111,6 +99,13 @@ def encoded(part: Shape) -> str:
     return base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
 
 
-def sts_operations(stack: Stack) -> Mapping[str, Operation]:
-    """What is answered here."""
-    return {"GetWebIdentityToken": functools.partial(get_web_identity_token, stack)}
+def operations(stack: Stack, sns: Sns) -> dict[str, Mapping[str, Operation]]:
+    """What is answered here, by service."""
+    return {
+        "cloudformation": {
+            "DescribeStacks": functools.partial(describe_stacks, stack),
+            "ListStackResources": functools.partial(list_stack_resources, stack),
+        },
+        "sns": {"Publish": sns.publish},
+        "sts": {"GetWebIdentityToken": functools.partial(get_web_identity_token, stack)},
+    }

@@ -129,15 +129,12 @@ class Bundle:
         for name, folder in FOLDERS.items():
             workspace.setdefault(name, f"${{workspace.root_path}}/{folder}")
         # Paths come first: the rest of the configuration refers to them as they are in the end.
-        workspace = self.config["workspace"] = self._resolved(workspace)
+        resolver = bundle_yaml.Resolver(self.config)
+        workspace = self.config["workspace"] = resolver.resolve(workspace)
         for name in ("root_path", *FOLDERS):
             path = re.sub("^~(?=/)", home, workspace[name].rstrip("/"))
             workspace[name] = re.sub("^/(?=(Users|Shared)/)", "/Workspace/", path)
-        self.config = self._resolved(self.config)
-
-    def _resolved(self, section: Map) -> Map:
-        resolved: Map = bundle_yaml.Resolver(self.config).resolve(section)
-        return resolved
+        self.config = resolver.resolve(self.config)
 
     def check_branch(self) -> None:
         """Raises Invalid on another Git branch than the target's; checks nothing without .git."""

@@ -90,11 +90,12 @@ def warm_up() -> None:
         resource_class(kind)
 
 
-def main(arguments: list[str], home: str | Path) -> int:
-    """Runs one command on the workspaces in home, and returns the real client's exit code.
+def main(arguments: list[str]) -> int:
+    """Runs one command on the workspaces in a folder, the first argument; returns the exit code.
 
     A command that the stand-in does not know ends with 1 and a message.
     """
+    home, *arguments = arguments
     try:
         command, words, options = parse(arguments)
         command.function(Session(Path(home), options), *words)

@@ -134,7 +134,7 @@ def run_task(home: Path, engine: Mapping[str, Any], request: Mapping[str, Any]) 
         place = {"engine": engine, "scratch": scratch, "result": str(result)}
         message.write_text(json.dumps({**request, **place}))
         try:
-            _call(home / "tasks.socket", [str(message)], folder)
+            _call(engine["tasks"], [str(message)], folder)
             error = "ProcessEnded: before the task was done"
         except TimeoutError:
             error = f"TimeoutExpired: the task was stopped after {TASK_LIMIT} s"
@@ -149,7 +149,7 @@ def run_task(home: Path, engine: Mapping[str, Any], request: Mapping[str, Any]) 
     return Outcome(outcome["ok"], output.replace(files, ""), outcome["error"].replace(files, ""))
 
 
-def _call(address: Path, arguments: list[str], folder: Path) -> None:
+def _call(address: str, arguments: list[str], folder: Path) -> None:
     """Call task/program.py, with output to files in a folder. Raises TimeoutError."""
     with (
         open(os.devnull, "rb") as stdin,

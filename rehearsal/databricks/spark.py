@@ -62,26 +62,10 @@ def prepare(engine: str = "spark") -> Path:
     installed, python = folder / "pins.json", folder / "bin" / "python"
     with FileLock(f"{folder}.lock"):
         if not installed.is_file() or json.loads(installed.read_text()) != pins:
-            venv: list[str | Path] = [
-                UV,
-                "venv",
-                "--quiet",
-                "--clear",
-                "--python",
-                sys.executable,
-                folder,
-            ]
-            subprocess.run(venv, check=True)
-            install: list[str | Path] = [
-                UV,
-                "pip",
-                "install",
-                "--quiet",
-                "--compile-bytecode",
-                "--python",
-                python,
-            ]
-            subprocess.run([*install, *pins], check=True)
+            venv = ["venv", "--quiet", "--clear", "--python", sys.executable]
+            subprocess.run([UV, *venv, folder], check=True)
+            install = ["pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
+            subprocess.run([UV, *install, *pins], check=True)
             installed.write_text(json.dumps(pins))
     return python
 
@@ -94,18 +78,15 @@ def start(home: Path, quick: bool, catalogs: Sequence[str] = ("qa", "prod")) -> 
     """
     home, names = home.resolve(), sorted({*catalogs, "samples"})
     (home / "tasks").mkdir(parents=True, exist_ok=True)
-    if quick:
-        name, python, server = "duckdb", prepare("quick"), None
-    else:
-        name, python = "spark", prepare("spark")
-        server = _serve(home, python, names)
+    name, python = ("duckdb", prepare("quick")) if quick else ("spark", prepare("spark"))
     files = {catalog: str(home / f"{catalog}.duckdb") for catalog in names}
-    engine = {"name": name, "python": str(python), "uv": str(UV), "catalogs": files}
+    tasks = str(warm.server(python, "rehearsal.databricks.task.program"))
+    engine = {"name": name, "python": str(python), "uv": str(UV), "catalogs": files, "tasks": tasks}
+    server = None if quick else _serve(home, python, names)
     boot = threading.Thread(target=_boot, args=(home, engine, server), daemon=True)
     try:
-        with warm.serving(python, home / "tasks.socket", "rehearsal.databricks.task.program"):
-            boot.start()
-            yield
+        boot.start()
+        yield
         boot.join(10)  # with the server its task has ended
     finally:
         if server:
@@ -130,17 +111,22 @@ def _serve(home: Path, python: Path, catalogs: Sequence[str]) -> subprocess.Pope
     conf = _configuration(folder, catalogs)
     properties.write_text("".join(f"{key} {value}\n" for key, value in conf.items()))
     main = "org.apache.spark.sql.connect.service.SparkConnectServer"
-    submit: list[str | Path] = [
-        spark / "bin/spark-submit",
-        "--master",
-        "local[2]",
-        "--properties-file",
-        properties,
-    ]
+    submit = [str(spark / "bin/spark-submit"), "--master", "local[2]"]
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "JAVA_HOME") if name in os.environ}
     with open(folder / "log", "wb") as log:
         return subprocess.Popen(
-            ["sh", "-c", UNTIL_STDIN_ENDS, "sh", *submit, "--class", main, "spark-internal"],
+            [
+                "sh",
+                "-c",
+                UNTIL_STDIN_ENDS,
+                "sh",
+                *submit,
+                "--properties-file",
+                str(properties),
+                "--class",
+                main,
+                "spark-internal",
+            ],
             cwd=folder,
             env=kept | {"SPARK_HOME": str(spark), "PYSPARK_PYTHON": str(python)},
             stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""The folders that keep the rehearsal's workspaces.
+"""A workspace: its files, its resources, and the folders that keep them.
 
 home/workspaces.json         who may sign in where; of a secret only the SHA-256
 home/faults.json             the failures that a test asks for (see `Storage.fault`)

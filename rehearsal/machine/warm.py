@@ -1,6 +1,6 @@
 """Processes that start warm: a server imports a module once, and forks for each call of it.
 
-A call is `main(arguments, …)` of the module, in a process of its own. It has the directory,
+A call is `main(arguments)` of the module, in a process of its own. It has the directory,
 environment and standard streams of its caller, nothing of other calls, and ends with its caller.
 """
 
@@ -52,9 +52,9 @@ def call(
 
 @contextlib.contextmanager
 def serving(
-    python: "str | PathLike[str]", address: "str | PathLike[str]", module: str, *settings: str
+    python: "str | PathLike[str]", address: "str | PathLike[str]", module: str
 ) -> "Iterator[None]":
-    """Serve calls of `main(arguments, *settings)` at `address`, a Unix socket, meanwhile.
+    """Serve calls of `main(arguments)` at `address`, a Unix socket, meanwhile.
 
     `python` is the interpreter that has what the module needs. What its `warm_up()` imports, no
     call has to. The server ends with this process, also where this one is killed.
@@ -66,7 +66,7 @@ def serving(
         listener.listen(64)
         number = listener.fileno()
         server = subprocess.Popen(
-            [python, "-I", "-u", "-X", "utf8", __file__, str(number), module, *settings],
+            [python, "-I", "-u", "-X", "utf8", __file__, str(number), module],
             env={"PATH": os.defpath},
             pass_fds=[number],
             stdin=subprocess.PIPE,
@@ -100,7 +100,7 @@ def server(python: "str | PathLike[str]", module: str) -> "Path":
     return folder / "socket"
 
 
-def serve(listener: socket.socket, module: str, settings: list[str]) -> None:
+def serve(listener: socket.socket, module: str) -> None:
     """Fork for each call, until standard input ends."""
     import gc
     import importlib
@@ -122,7 +122,7 @@ def serve(listener: socket.socket, module: str, settings: list[str]) -> None:
         if os.fork() == 0:
             listener.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            code = program.main(_take_over(connection, module), *settings)
+            code = program.main(_take_over(connection, module))
             sys.stdout.flush()
             connection.sendall(str(code).encode())
             os._exit(code)  # taking everything down in order takes longer than most calls
@@ -166,5 +166,5 @@ def _kill(pid: int) -> None:
 
 
 if __name__ == "__main__":
-    number, name, *settings = sys.argv[1:]
-    serve(socket.socket(fileno=int(number)), name, settings)
+    number, name = sys.argv[1:]
+    serve(socket.socket(fileno=int(number)), name)
