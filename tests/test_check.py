@@ -868,6 +868,14 @@ def test_a_script_that_cannot_be_loaded_is_the_finding(copy):
     assert finding.message.startswith("cannot be loaded: ModuleNotFoundError")
 
 
+def test_what_is_no_file_is_not_read(copy):
+    root = copy()
+    (root / "src/.#main.py").symlink_to("user@host.1234:5678")  # the lock of an editor
+    (root / "src/loop.py").symlink_to("loop.py")
+    os.mkfifo(root / "src/queue.sh")  # a read would wait for its writer
+    assert findings(root) == []
+
+
 def test_a_bug_of_the_check_is_no_finding(copy, monkeypatch, capsys):
     def broken(files):
         return files.no_such_attribute

@@ -516,6 +516,16 @@ def test_a_bug_is_no_drift_and_no_mistake_of_its_operator(operator: Operator) ->
     assert screen.err.endswith("drift: this is a bug in ops/, not your mistake\n")
 
 
+def test_a_reader_that_has_enough_is_no_bug(operator: Operator, monkeypatch) -> None:
+    def hang_up() -> None:  # as `make drift | head` does
+        raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", sys.stdout)  # what is set in its place goes with the test
+    operator.waiting = iter([hang_up])
+    screen = operator.run("drift")
+    assert (screen.code, screen.err) == (2, "")
+
+
 # ---- Every command -------------------------------------------------------------------------------
 
 

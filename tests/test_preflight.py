@@ -210,6 +210,15 @@ def test_an_account_that_mints_no_identity_token(preflight, tmp_path: Path) -> N
     assert seen == []
 
 
+def test_an_identity_token_that_comes_too_late(preflight, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "bin/aws").write_text("#!/bin/sh\nexec /bin/sleep 5\n")
+    monkeypatch.setattr(load("sign_in_aws_iam"), "MINT_SECONDS", 0.2)
+    with serve(workspace) as (host, seen):
+        line = only_line(preflight(host, "aws-iam"))
+    assert "AWS STS gave no identity token within 0.2 seconds" in line
+    assert seen == []
+
+
 @pytest.mark.parametrize("host", ["http://127.0.0.1:1", "https://nowhere.invalid"])
 def test_an_unreachable_host(preflight, host: str) -> None:
     assert f"{host} cannot be reached" in only_line(preflight(host))

@@ -45,6 +45,9 @@ class Operations(click.Group):
             super().invoke(context)
         except (click.ClickException, click.exceptions.Exit):
             raise
+        except BrokenPipeError:  # the reader of `make logs | head` has enough
+            sys.stdout = io.TextIOWrapper(io.BytesIO())  # for what is still flushed
+            context.exit(FAILURE.get(context.invoked_subcommand or "", 1))
         except (KeyboardInterrupt, EOFError):
             self.fail(context, "stopped", start="\n")
         except Exception as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from workspace import Problem, ask
 
+MINT_SECONDS = 10  # the workspace has to answer in what is left of workspace.SECONDS
 # Environment variables that hold the credential; cicd/stack.yml sets them.
 VARIABLES = ("DATABRICKS_CLIENT_ID",)
 
@@ -24,7 +25,15 @@ def how_to_replace(target: str) -> str:
 def identity_token() -> str:
     """Mints the token that the Databricks CLI reads too, for as long as the build runs."""
     file = Path(os.environ["DATABRICKS_OIDC_TOKEN_FILEPATH"])
-    if subprocess.run(["bash", Path(__file__).with_name("mint_token.sh"), file]).returncode:
+    script = Path(__file__).with_name("mint_token.sh")
+    try:
+        result = subprocess.run(["bash", script, file], timeout=MINT_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise Problem(
+            f"AWS STS gave no identity token within {MINT_SECONDS} seconds;"
+            " may this build reach it?"
+        ) from None
+    if result.returncode:
         raise Problem("the build has no AWS identity token; the line above says why")
     return file.read_text(encoding="ascii").strip()
 
