@@ -33,7 +33,7 @@ def answer(variant: str, question: str) -> str:
 
 
 def is_rendered(name: str, variant: str) -> bool:
-    """Whether a variant's answers want an optional file."""
+    """Whether a variant's answers need an optional file."""
     question, choices = ONLY_FOR.get(name, ("auth", VERSION))
     return answer(variant, question) in choices
 

@@ -1,4 +1,4 @@
-"""Answers from replay files, the user's configuration and the command line: none is believed."""
+"""Answers from replay files, the user's configuration and the command line: all are checked."""
 
 import json
 from collections.abc import Callable

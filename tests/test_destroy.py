@@ -1,4 +1,4 @@
-"""`make destroy`: of a whole stack, of one that was never whole, and of one that is half gone."""
+"""`make destroy`: a complete stack, one whose creation failed, one that is partly deleted."""
 
 import itertools
 import json

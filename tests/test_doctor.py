@@ -128,7 +128,7 @@ def tls_server(tmp_path_factory) -> Iterator[Workspaces]:
 
 @pytest.fixture
 def workspaces(tls_server: Workspaces) -> Workspaces:
-    """The two workspaces, as if nobody had been there."""
+    """The two workspaces, without recorded requests."""
     tls_server.answers.clear()
     tls_server.seen.clear()
     return tls_server
@@ -486,7 +486,7 @@ def test_rights_that_are_lacking(world: World) -> None:
 
 def test_rights_with_conditions_that_cannot_be_simulated(world: World) -> None:
     world.account.denied = {"s3:CreateBucket": "aws:CalledVia"}
-    what = "conditions decide about s3:CreateBucket"
+    what = "the answer depends on conditions for s3:CreateBucket"
     assert world.not_ok() == {"rights": Line("not checked", what)}
 
 
@@ -774,7 +774,7 @@ def test_workspaces_with_an_untrusted_certificate(world: World) -> None:
 
 @contextlib.contextmanager
 def silent_server() -> Iterator[str]:
-    """The address of a server that accepts connections and never says a word."""
+    """The address of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"https://127.0.0.1:{server.getsockname()[1]}"
 

@@ -366,3 +366,15 @@ def test_without_the_libraries_it_says_what_was_not_checked(bare_cookiecutter, t
     get = "uvx --with cfn-lint --with databricks-bundles cookiecutter gh:org/dabs-aws-cicd"
     assert get in result.stdout
     assert not list(tmp_path.rglob("__pycache__"))
+
+
+def test_what_python_is_told_elsewhere_does_not_hide_the_repositorys_own_modules(
+    bake, monkeypatch, tmp_path: Path
+) -> None:
+    other = tmp_path / "elsewhere/cicd"
+    other.mkdir(parents=True)
+    (other / "__init__.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(other.parent))
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    result = bake()
+    assert result.exit_code == 0, result.exception

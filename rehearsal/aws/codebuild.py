@@ -50,7 +50,7 @@ class CodeBuild:
     ) -> Build:
         """Runs a project's build to its end and returns it, failed or not.
 
-        `begun` hears of the build before it runs. The event of its end goes on the bus.
+        `begun` is called with the build before it runs. The event of its end goes on the bus.
         """
         context = self.prepare(logical, request)
         build = context.build

@@ -22,4 +22,4 @@ class Note(Problem):
 
 
 class NotChecked(Exception):
-    """Why a probe cannot say."""
+    """Why a probe cannot check its subject."""

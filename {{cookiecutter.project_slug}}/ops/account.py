@@ -38,7 +38,7 @@ class Account:
         self.caller: dict[str, str] = {}
 
     def identity(self) -> str:
-        """Who calls. Without this nothing else is asked of AWS."""
+        """Who calls. If that is not known, AWS is asked nothing else."""
         try:
             self.caller = self.stack.client("sts").get_caller_identity()
         except UNREACHABLE as error:
@@ -211,7 +211,7 @@ class Question(NamedTuple):
     service: str = ""
 
     def context(self, region: str) -> list[dict[str, Any]]:
-        """What a policy's conditions may look at."""
+        """The values that a policy's conditions may refer to."""
         values = {"aws:RequestedRegion": region, "iam:PassedToService": self.service}
         return [
             {"ContextKeyName": key, "ContextKeyType": "string", "ContextKeyValues": [value]}
@@ -278,7 +278,7 @@ def rights(account: Account) -> str:
         fix = "have an administrator allow them, then make doctor"
         raise Problem(f"{source} lacks {', '.join(sorted(missing))}", fix)
     if unsure:
-        raise NotChecked(f"conditions decide about {', '.join(sorted(unsure))}")
+        raise NotChecked(f"the answer depends on conditions for {', '.join(sorted(unsure))}")
     if unknown := account.project.resource_types - CREATE.keys():
         raise NotChecked(f"ops/account.py does not know {', '.join(sorted(unknown))}")
     return "all that make stack needs"

@@ -182,7 +182,7 @@ def sections(project: Project, account: Account) -> dict[str, dict[str, Probe]]:
 
 
 def outcome(probe: Probe) -> Result:
-    """What a probe says, or why it cannot."""
+    """The result of a probe, or why it has none."""
     try:
         return Result("ok", probe())
     except Note as note:

@@ -30,7 +30,7 @@ def make_targets_exist(files: Files) -> Findings:
     makefile = files.text.get("Makefile", "")
     targets = " ".join(re.findall(r"(?m)^([^\s#:=][^#:=]*):(?!=)", makefile)).split()
     if "%" in "".join(targets) or re.search(r"(?m)^-?include\s(?!\S+\.env$)", makefile):
-        return  # there are more than stand here
+        return  # a pattern or an included file may hold more targets
     for command, words in files.search_commands(r"(?:^|[;&|(]\s*|=\S*\s+)make\s([^;&|>]*)"):
         named = re.findall(r"(?<!\S)[a-z][\w.-]*(?!\S)", words)
         in_build = command.place.file in files.buildspecs and "-" not in words  # make has options
