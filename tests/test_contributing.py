@@ -44,11 +44,15 @@ class Copy:
         result = subprocess.run(command, cwd=self.root, env=env, capture_output=True, text=True)
         assert result.returncode == 0, result.stdout + result.stderr
 
-    def make_golden(self, *variants: str) -> None:
-        """`make golden`, for some variants only: each takes seconds, and `make test` bakes all."""
+    def keep(self, *variants: str) -> None:
+        """Deletes the other variants: each takes seconds to render, and `make test` renders all."""
         for path in (self.root / "tests/variants").glob("*.json"):
             if path.stem not in variants:
                 path.unlink()
+
+    def make_golden(self) -> None:
+        """`make golden`, for the default answers."""
+        self.keep(DEFAULT)
         self.run("tests/golden.py")
 
     def test(self, *files: str, names: str = "test") -> None:
@@ -114,7 +118,7 @@ def test_add_a_question(copy: Copy) -> None:
     row = "| `compute` |"
     copy.edit("README.md", row, f"| `cost_center` | none | 1 to 20 letters and digits |\n{row}")
 
-    copy.make_golden(DEFAULT)
+    copy.make_golden()
 
     of_questions = (
         "twelve or lists_every or has_a_rule or every_fix or (bad_answer and cost_center)"
@@ -208,7 +212,7 @@ def test_add_a_build(copy: Copy) -> None:
     copy.edit("tests/test_stack.py", tested, row + tested)
     copy.add("tests/test_stack.py", RIGHTS)
 
-    copy.make_golden(DEFAULT)
+    copy.make_golden()
 
     files = ("test_stack", "test_golden", "test_documents", "test_check", "test_generation")
     of_files = "exact_files or yaml_and_toml or clean_text or a_rendering_has_no_finding"
@@ -244,7 +248,7 @@ def test_add_a_package(copy: Copy) -> None:
     copy.edit("PROJECT/pyproject.toml", "dependencies = []", 'dependencies = ["humanize==4.14.0"]')
     copy.edit("hooks/pre_gen_project.py", "    cicd cli common", "    humanize cicd cli common")
 
-    copy.make_golden(DEFAULT)
+    copy.make_golden()
 
     copy.test("test_questions", names="depends_on_is_taken")
     copy.test("test_golden", names="default")
@@ -260,7 +264,7 @@ def test_add_an_optional_file(copy: Copy) -> None:
         "tests/sources.py", only, f'{only}    "docs/clusters.md": ("compute", {{"classic"}}),\n'
     )
 
-    copy.make_golden(DEFAULT, "pat-classic")
+    copy.keep(DEFAULT, "pat-classic")
 
     copy.test("test_generation", "test_golden", names="exact_files or equals_its_source")
 
