@@ -16,11 +16,10 @@ import pytest
 import yaml
 
 from conftest import CHECK, DEFAULT, ROOT, TEMPLATE, VARIANTS, load_hook
+from sources import DEFAULTS, sources
 from sources import answer as sources_answer
-from sources import sources
 
 BIN = Path(sys.executable).parent
-QUESTIONS = json.loads((ROOT / "cookiecutter.json").read_text())
 
 
 def answer(rendered: Path, question: str) -> str:
@@ -43,7 +42,7 @@ def run(root: Path, *command: str | Path) -> subprocess.CompletedProcess:
 # ---- The matrix ----------------------------------------------------------------------------------
 
 
-CHOICES = {name: choices for name, choices in QUESTIONS.items() if isinstance(choices, list)}
+CHOICES = {name: choices for name, choices in DEFAULTS.items() if isinstance(choices, list)}
 
 
 @pytest.mark.parametrize("question", CHOICES)

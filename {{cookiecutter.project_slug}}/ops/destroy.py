@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from botocore.exceptions import ClientError, WaiterError
 
-from cicd.steps.names import SOURCE
+from cicd.steps.names import RUNNING, SOURCE
 from ops import Stop, credentials
 from ops.aws import Stack
 from ops.builds import PROJECTS, Build, Builds
@@ -139,7 +139,7 @@ class Teardown:
         """Raises Stop while a stage is running or waits for an approval."""
         for stage in self.stages:
             status = stage.get("latestExecution", {}).get("status")
-            if status in ("InProgress", "Stopping"):
+            if status in RUNNING:
                 raise Stop(
                     f"{stage['stageName']} is running or waits for an approval; nothing is"
                     " deleted. Wait, or reject it (make reject), and call make destroy again"

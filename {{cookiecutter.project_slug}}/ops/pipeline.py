@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cicd.steps.names import PRODUCTION
+from cicd.steps.names import PRODUCTION, RUNNING
 from ops import Stop
 from ops.aws import Stack, agreed, plain, when
 
@@ -193,7 +193,7 @@ class Rollback:
         self.pipeline = Pipeline(stack)
         stages = {stage["stageName"]: stage for stage in self.pipeline.stages}
         self.latest = stages[PRODUCTION].get("latestExecution", {"status": "none"})
-        if self.latest["status"] in ("InProgress", "Stopping"):
+        if self.latest["status"] in RUNNING:
             raise Stop(
                 f"a deployment to {PRODUCTION} is running; wait for it: make logs BUILD=prod"
             )
