@@ -106,6 +106,17 @@ class Rehearsal:
         if result.returncode:
             raise Unplayable(f"make secrets failed:\n{result.stdout}{result.stderr}")
 
+    def deploy_cicd(self) -> None:
+        """Uploads cicd/ as the repository's own `make stack` does, from a process of its own."""
+        command = [sys.executable, "-m", "ops", "--stack", self.aws.stack.name]
+        command += ["--region", self.aws.stack.region, "deploy-cicd"]
+        environment = self.working_copy.environment | self.aws.environment()
+        result = subprocess.run(
+            command, cwd=self.repository, env=environment, capture_output=True, text=True
+        )
+        if result.returncode:
+            raise Unplayable(f"cicd/ could not be deployed:\n{result.stdout}{result.stderr}")
+
     def make(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Runs the repository's `make` as its operator would, against this account."""
         stack = self.aws.stack
@@ -192,7 +203,9 @@ def start(path: Path, home: Path, options: Options, running: contextlib.ExitStac
     serve_databricks(home, network, credentials, working_copy.folder)
     if locking:
         locking.wait()
-    return Rehearsal(home, working_copy, account, network, codebuild, api, credentials)
+    played = Rehearsal(home, working_copy, account, network, codebuild, api, credentials)
+    played.deploy_cicd()
+    return played
 
 
 def warm_client(module: str, *first: str) -> str:

@@ -57,6 +57,17 @@ def run_source(pipeline: Pipeline, execution: Execution, action: Action) -> None
     }
 
 
+def run_s3_source(pipeline: Pipeline, execution: Execution, action: Action) -> None:
+    """Copies an object, with the pipeline's role. Raises ClientError."""
+    configuration = action.configuration
+    keys = pipeline.account.assume(pipeline.role, "codepipeline.amazonaws.com", pipeline.arn)
+    s3 = pipeline.account.client("s3", keys)
+    source = s3.get_object(Bucket=configuration["S3Bucket"], Key=configuration["S3ObjectKey"])
+    for name, location in output_locations(pipeline, action).items():
+        s3.put_object(Bucket=location.bucket, Key=location.key, Body=source["Body"].read())
+        execution.artifacts[name] = action.outputs[name] = location
+
+
 def archive(pipeline: Pipeline, commit: str) -> bytes:
     """A commit's files as a zip. Raises ActionFailed."""
     folder = str(pipeline.account.codecommit.folder)
@@ -110,6 +121,7 @@ def run_approval(pipeline: Pipeline, execution: Execution, action: Action) -> No
 
 RUNNERS: dict[str, Runner] = {
     "Source CodeCommit": run_source,
+    "Source S3": run_s3_source,
     "Build CodeBuild": run_build,
     "Test CodeBuild": run_build,
     "Approval Manual": run_approval,

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import yaml
 
-from rehearsal.aws.build import Context, Log, PhaseError, Report
+from rehearsal.aws.build import Context, Location, Log, PhaseError, Report
 from rehearsal.aws.errors import Unsupported
 
 Buildspec = dict[str, Any]
@@ -20,10 +20,13 @@ KEYS = {"version", "env", "phases", "reports", "artifacts", "cache"}
 def download(context: Context) -> None:
     """Puts the sources into the build's folder. Raises PhaseError and ClientError."""
     kind = context.project["Source"]["Type"]
-    if kind not in ("CODEPIPELINE", "CODECOMMIT", "NO_SOURCE"):
+    if kind not in ("CODEPIPELINE", "CODECOMMIT", "NO_SOURCE", "S3"):
         raise Unsupported(f"the rehearsal does not know the source {kind}")
     if kind == "CODECOMMIT":
         clone(context)
+    if kind == "S3" and not context.request.inputs:
+        bucket, _, key = context.project["Source"]["Location"].partition("/")
+        context.request.inputs[""] = Location(bucket, key)
     unpack_inputs(context)
 
 

@@ -167,9 +167,16 @@ def read_start(parameters: Shape) -> BuildRequest:
         buildspec=parameters.get("buildspecOverride", ""),
     )
     if parameters.get("sourceTypeOverride") == "S3":
-        bucket, _, key = parameters["sourceLocationOverride"].partition("/")
-        request.inputs["Source"] = Location(bucket, key)
+        request.inputs[""] = s3_location(parameters["sourceLocationOverride"])
+    for source in parameters.get("secondarySourcesOverride", []):
+        request.inputs[source["sourceIdentifier"]] = s3_location(source["location"])
     return request
+
+
+def s3_location(text: str) -> Location:
+    """Bucket and key of a source's `bucket/key`."""
+    bucket, _, key = text.partition("/")
+    return Location(bucket, key)
 
 
 def describe(codebuild: CodeBuild, build: Build) -> Shape:

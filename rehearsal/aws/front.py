@@ -49,15 +49,17 @@ def s3(request: Request, facts: Facts) -> Iterator[Right]:
     if request.operation in ("GetObject", "HeadObject") and not facts.has_object(bucket, key):
         yield Right("s3:ListBucket", bucket_arn)  # without it, what is missing seems forbidden
     if encryption_key := bucket_key(facts.stack, bucket):
-        yield Right(key_action(request), encryption_key)
+        context = {"kms:EncryptionContext:aws:s3:arn": bucket_arn}
+        yield Right(key_action(request), encryption_key, context)
 
 
 def secretsmanager(request: Request, facts: Facts) -> Iterator[Right]:
     """A secret, and its key."""
     logical = secret(facts.stack, request.parameters.get("SecretId", "*"))
-    yield Right(request.action, facts.stack.arn(logical))
+    arn = facts.stack.arn(logical)
+    yield Right(request.action, arn)
     if key := facts.stack.properties(logical).get("KmsKeyId"):
-        yield Right(key_action(request), key)
+        yield Right(key_action(request), key, {"kms:EncryptionContext:SecretARN": arn})
 
 
 def sts(request: Request, facts: Facts) -> Iterator[Right]:
@@ -80,8 +82,9 @@ def sns(request: Request, facts: Facts) -> Iterator[Right]:
     if request.operation == "Publish":
         logical = facts.stack.logical("SNS::Topic", topic)
         if key := facts.stack.properties(logical).get("KmsMasterKeyId"):
-            yield Right("kms:GenerateDataKey", key)
-            yield Right("kms:Decrypt", key)
+            context = {"kms:EncryptionContext:aws:sns:topicArn": topic}
+            yield Right("kms:GenerateDataKey", key, context)
+            yield Right("kms:Decrypt", key, context)
 
 
 def logs(request: Request, facts: Facts) -> Iterator[Right]:

@@ -123,6 +123,15 @@ def stack_parameters(single: tuple[str, ...], parameters: str) -> None:
     print(json.dumps([f"{name}={value}" for name, value in values.items()]))
 
 
+@operations.command("deploy-cicd")
+@click.pass_obj
+def deploy_cicd(stack: Stack) -> None:
+    """Upload cicd/ for the builds with production's credential, for make stack."""
+    from ops.delivery import upload
+
+    upload(stack)
+
+
 @operations.command()
 @CHANGES
 @PARAMETERS

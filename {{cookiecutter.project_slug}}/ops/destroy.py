@@ -11,13 +11,14 @@ from cicd.steps.names import RUNNING, SOURCE
 from ops import Stop, credentials
 from ops.aws import Stack
 from ops.builds import PROJECTS, Build, Builds
+from ops.delivery import KEY
 
 BUILDSPEC = "cicd/buildspecs/destroy.yml"
 TARGETS = ("qa", "prod")
 HISTORY = timedelta(days=330)  # AWS keeps a pipeline's for a year
 ATTEMPTS = 3
 # Logical IDs in cicd/stack.yml.
-BUCKETS = ("ArtifactBucket", "LogBucket")
+BUCKETS = ("ArtifactBucket", "CicdBucket", "LogBucket")
 RULES = ("PushRule", "DriftRule")
 
 
@@ -85,7 +86,10 @@ class Deployments:
         build: Build = self.builds.client.start_build(
             projectName=project,
             sourceTypeOverride="S3",
-            sourceLocationOverride=f"{bucket}/{copy}",
+            sourceLocationOverride=f"{self.resources['CicdBucket']}/{KEY}",
+            secondarySourcesOverride=[
+                {"type": "S3", "location": f"{bucket}/{copy}", "sourceIdentifier": SOURCE}
+            ],
             artifactsOverride={"type": "NO_ARTIFACTS"},
             buildspecOverride=BUILDSPEC,
             environmentVariablesOverride=[{"name": "TARGET", "value": target, "type": "PLAINTEXT"}],

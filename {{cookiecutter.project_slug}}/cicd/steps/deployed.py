@@ -1,0 +1,73 @@
+"""Fetches the release that production has: its commit's files, and the wheel that was approved.
+
+Usage: python deployed.py PIPELINE FOLDER
+
+Exits with 3 if nothing was ever deployed. Takes only the wheel from QA's artifact: whatever else is
+in there, nobody has approved it.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import names
+from release import DEPLOYED, Artifact, Refused, aws, deployed, fetch
+
+NOTHING = 3  # exit code
+CONFIGURATION = DEPLOYED.partition(".input.")[0] + (
+    ".input.resolvedConfiguration.EnvironmentVariables"
+)
+
+
+def approved_checksum(pipeline: str) -> str:
+    """Returns the SHA-256 of the wheel that the deployed release was approved with. Raises Refused."""
+    call = ("codepipeline", "list-action-executions", "--pipeline-name", pipeline)
+    text = json.loads(aws(*call, "--query", CONFIGURATION) or "null")
+    variables = {item["name"]: item["value"] for item in json.loads(text or "[]")}
+    if "WHEEL_SHA256" not in variables:
+        raise Refused("the deployed release has no WHEEL_SHA256; deploy once more: make start")
+    return str(variables["WHEEL_SHA256"])
+
+
+def take_wheel(artifact: zipfile.ZipFile, checksum: str, dist: Path) -> None:
+    """Puts the one wheel of QA's artifact into a folder. Raises Refused if it is another one."""
+    wheels = [name for name in artifact.namelist() if name.endswith(".whl")]
+    if len(wheels) != 1:
+        raise Refused(f"the deployed release has {len(wheels)} wheels, not one")
+    content = artifact.read(wheels[0])
+    if hashlib.sha256(content).hexdigest() != checksum:
+        raise Refused(f"{Path(wheels[0]).name} is not the wheel that was approved; it was replaced")
+    dist.mkdir(exist_ok=True)
+    (dist / Path(wheels[0]).name).write_bytes(content)
+
+
+def fetch_release(pipeline: str, release: dict[str, Artifact], folder: Path) -> None:
+    """Fills a folder with a release. Raises Refused."""
+    with tempfile.TemporaryDirectory() as scratch:
+        with fetch(release[names.SOURCE], Path(scratch)) as source:
+            source.extractall(folder)
+        with fetch(release[names.WHEEL], Path(scratch)) as artifact:
+            take_wheel(artifact, approved_checksum(pipeline), folder / "dist")
+
+
+def main() -> None:
+    """Fetches what the command line names."""
+    parser = argparse.ArgumentParser(description="Fetches the release that production has.")
+    parser.add_argument("pipeline")
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args()
+    try:
+        release = deployed(options.pipeline)
+        if not release:
+            sys.exit(NOTHING)
+        fetch_release(options.pipeline, release, options.folder)
+    except Refused as refused:
+        sys.exit(f"deployed.py: {refused}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""cicd/ as an administrator deploys it: the builds with production's credential run nothing else."""
+
+import hashlib
+import io
+import stat
+import subprocess
+import zipfile
+from pathlib import Path
+
+from botocore.exceptions import ClientError
+
+from ops import ROOT, Stop
+from ops.aws import Stack
+
+FOLDER, KEY = "cicd", "cicd.zip"  # the key also stands in cicd/stack.yml
+DIGEST = "sha256"  # of the archive, in the object's metadata
+
+
+def names(root: Path) -> list[str]:
+    """The files of cicd/ that git would commit; without git, all but compiled Python."""
+    if (root / ".git").exists():
+        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", FOLDER]
+        listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+        return sorted(name for name in listed.stdout.split("\0") if (root / name).is_file())
+    paths = [path.relative_to(root) for path in (root / FOLDER).rglob("*") if not path.is_dir()]
+    return sorted(path.as_posix() for path in paths if "__pycache__" not in path.parts)
+
+
+def archive(root: Path = ROOT) -> bytes:
+    """A zip of cicd/, the same bytes for the same files. Raises Stop for what is no plain file."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in names(root):
+            path = root / name
+            if not stat.S_ISREG(path.lstat().st_mode):
+                raise Stop(f"{name} is no plain file; replace it by one, or remove it")
+            packed.writestr(zipfile.ZipInfo(name), path.read_bytes(), zipfile.ZIP_DEFLATED)
+    return content.getvalue()
+
+
+def upload(stack: Stack) -> None:
+    """Uploads cicd/ to the stack's bucket, where the pipeline takes it from; says whether it is new."""
+    bucket, s3, body = stack.output("CicdBucketName"), stack.client("s3"), archive()
+    digest = hashlib.sha256(body).hexdigest()
+    try:
+        deployed = s3.head_object(Bucket=bucket, Key=KEY)["Metadata"].get(DIGEST)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
+            raise
+        deployed = None
+    if deployed == digest:
+        print("cicd/ is deployed already.")
+        return
+    s3.put_object(Bucket=bucket, Key=KEY, Body=body, Metadata={DIGEST: digest})
+    print("cicd/ is deployed: the next execution of the pipeline runs it.")
