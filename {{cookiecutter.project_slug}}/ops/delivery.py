@@ -1,4 +1,4 @@
-"""cicd/ as an administrator deploys it: the builds with production's credential run nothing else."""
+"""cicd/ as an administrator deploys it: builds with production's credential run nothing else."""
 
 import hashlib
 import io
@@ -39,7 +39,7 @@ def archive(root: Path = ROOT) -> bytes:
 
 
 def upload(stack: Stack) -> None:
-    """Uploads cicd/ to the stack's bucket, where the pipeline takes it from; says whether it is new."""
+    """Uploads cicd/ to the bucket that the pipeline takes it from; says whether it is new."""
     bucket, s3, body = stack.output("CicdBucketName"), stack.client("s3"), archive()
     digest = hashlib.sha256(body).hexdigest()
     try:

@@ -24,7 +24,7 @@ CONFIGURATION = DEPLOYED.partition(".input.")[0] + (
 
 
 def approved_checksum(pipeline: str) -> str:
-    """Returns the SHA-256 of the wheel that the deployed release was approved with. Raises Refused."""
+    """Returns the SHA-256 of the wheel that was approved with the release. Raises Refused."""
     call = ("codepipeline", "list-action-executions", "--pipeline-name", pipeline)
     text = json.loads(aws(*call, "--query", CONFIGURATION) or "null")
     variables = {item["name"]: item["value"] for item in json.loads(text or "[]")}

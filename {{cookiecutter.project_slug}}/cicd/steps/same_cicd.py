@@ -45,7 +45,7 @@ def difference(name: str, deployed: dict[str, str], committed: dict[str, str]) -
         word = "changed"
     else:
         word = "added"
-    return f"{word} {ascii('cicd/' + name)}"
+    return f"{word} {'cicd/' + name!a}"
 
 
 def differences(commit: Path) -> list[str]:
