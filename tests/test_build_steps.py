@@ -173,10 +173,10 @@ SKIP = {"action": "skip"}
 def drift(tmp_path: Path):
     """Runs drift.sh as the drift build does; returns what that exports, and the mail."""
     steps = shutil.copytree(STEPS, tmp_path / "cicd/steps")
-    for name in ("install_cli.sh", "preflight.py"):
-        (steps / name).write_text("")
+    (steps / "preflight.py").write_text("")
+    (steps / "deployed.py").write_text("from pathlib import Path\nPath('release').mkdir()\n")
     programs = program(tmp_path, "aws", AWS)
-    program(tmp_path, "databricks", "#!/bin/sh\ncat plan\n")
+    program(tmp_path, "databricks", "#!/bin/sh\ncat ../plan\n")
     (tmp_path / "mailed").touch()
 
     def run(status: str, **entries: dict) -> tuple[str, str, str]:
@@ -191,6 +191,7 @@ def drift(tmp_path: Path):
                 "PIPELINE": "p",
                 "TOPIC": "t",
                 "STATUS": status,
+                "STEPS": str(steps),
             },
             capture_output=True,
             text=True,

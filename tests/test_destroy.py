@@ -11,7 +11,7 @@ import pytest
 from operating import SLUG, Cloud, Operator, Refusal, Shape, at_work, client
 
 A = "aaaaaaaa-1"
-BUCKETS = {"ArtifactBucket": "artifacts-1", "LogBucket": "logs-1"}
+BUCKETS = {"ArtifactBucket": "artifacts-1", "CicdBucket": "cicd-1", "LogBucket": "logs-1"}
 RULES = {"PushRule": "push-1", "DriftRule": "drift-1"}
 BUILDSPEC = "cicd/buildspecs/destroy.yml"
 
@@ -99,7 +99,7 @@ def test_destroy_switches_off_what_would_come_in_between(operator: Operator) -> 
     assert (screen.code, screen.err) == (0, "")
     assert operator.cloud.status == "GONE"
     assert operator.cloud.rules == {"push-1": False, "drift-1": False}
-    assert operator.cloud.buckets == {"artifacts-1": [], "logs-1": []}
+    assert operator.cloud.buckets == {"artifacts-1": [], "cicd-1": [], "logs-1": []}
     built = [request["projectName"] for request in operator.cloud.called("StartBuild")]
     assert built == [f"{SLUG}-qa", f"{SLUG}-prod"]
 
@@ -260,11 +260,12 @@ def deployed(default: Path, monkeypatch, capsys) -> Iterator[Operator]:
             Pipeline=parameter("pipeline-1"),
             Repository=parameter("0b1c2d3e-id"),
             ArtifactBucket=bucket("artifacts-1"),
+            CicdBucket=bucket("cicd-1"),
             LogBucket=bucket("logs-1"),
             PushRule={"Type": "AWS::Events::Rule", "Properties": rule},
         )
         s3 = client("s3")
-        for name in ("artifacts-1", "logs-1"):
+        for name in BUCKETS.values():
             for key in (f"{GOOD}/Source", "other", "other"):
                 s3.put_object(Bucket=name, Key=key, Body=b"x")
             s3.delete_object(Bucket=name, Key="other")
@@ -291,7 +292,7 @@ def remains() -> tuple[list[str], list[str]]:
     return alive, [bucket["Name"] for bucket in buckets]
 
 
-WHOLE = ([SLUG], ["artifacts-1", "logs-1"])
+WHOLE = ([SLUG], sorted(BUCKETS.values()))
 
 
 def test_destroy_deletes_deployments_buckets_and_stack_and_says_what_is_left(deployed) -> None:
@@ -302,6 +303,8 @@ def test_destroy_deletes_deployments_buckets_and_stack_and_says_what_is_left(dep
     builds = deployed.cloud.called("StartBuild")
     assert [build["projectName"] for build in builds] == [f"{SLUG}-qa", f"{SLUG}-prod"]
     assert {build["buildspecOverride"] for build in builds} == {BUILDSPEC}
+    # The administrator's scripts, on what was deployed.
+    assert {build["sourceLocationOverride"] for build in builds} == {"cicd-1/cicd.zip"}
     copied = [request["CopySource"] for request in deployed.cloud.called("CopyObject")]
     assert copied == [f"artifacts-1/{GOOD}/Source"] * 2
     assert "UNDROP" in screen.out

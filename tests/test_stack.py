@@ -290,7 +290,12 @@ def test_a_build_reads_and_writes_its_own_artifacts_only(stack) -> None:
     assert may("PutObject", "my-data-project-Pipe/Plan/aB3xY7z") == {"ProdBuildRole"}
     assert may("GetObject", "my-data-project-Pipe/Plan/aB3xY7z") == {"ProdBuildRole"}
     assert may("PutObject", "my-data-project-Pipe/Source/aB3xY7z") == set()
+    assert may("PutObject", "my-data-project-Pipe/Cicd/aB3xY7z") == set()
     assert may("PutObject", "destroy/prod.zip") == set()
+    # What looks like the wheel's artifact, and lies below another one.
+    for artifact in ("Cicd", "Plan", "Source"):
+        assert may("PutObject", f"my-data-project-Pipe/{artifact}/Wheel/x") <= {"ProdBuildRole"}
+    assert may("PutObject", "my-data-project-Pipe/Source/Plan/x") == set()
     assert may("GetObject", "my-data-project-Pipe/Source/aB3xY7z") == {
         "QaBuildRole",
         "ProdBuildRole",
@@ -298,6 +303,41 @@ def test_a_build_reads_and_writes_its_own_artifacts_only(stack) -> None:
     assert may("GetObject", "my-data-project-Pipe/Wheel/aB3xY7z") == {"ProdBuildRole"}
     assert may("GetObject", "destroy/prod.zip") == {"ProdBuildRole"}
     assert may("GetObject", "destroy/qa.zip") == {"QaBuildRole"}
+
+
+@pytest.mark.parametrize("auth", AUTHS)
+def test_no_role_writes_what_production_runs(stack, auth: str) -> None:
+    template, key = stack(auth), "CicdBucket.Arn/cicd.zip"
+    for action in ("PutObject", "DeleteObject", "DeleteObjectVersion", "PutObjectAcl"):
+        assert allowed(template, f"s3:{action}", key) == set()
+    readers = {"PipelineRole", "QaBuildRole", "ProdBuildRole"}  # QA's for make destroy
+    assert allowed(template, "s3:GetObject", key) == readers
+
+
+BUCKETS = [
+    *("ArtifactBucket.Arn", "ArtifactBucket.Arn/*", "CicdBucket.Arn", "CicdBucket.Arn/*"),
+]
+
+
+@pytest.mark.parametrize("auth", WITH_SECRETS)
+@pytest.mark.parametrize("env", ["Qa", "Prod"])
+def test_a_build_uses_the_key_for_what_is_its_own(stack, auth: str, env: str) -> None:
+    """One key protects both secrets: a role's use of it is bound to the encryption context."""
+    uses = {
+        (key, value)
+        for statement in statements(stack(auth), f"{env}BuildRole")
+        if "Key.Arn" in as_list(statement["Resource"])
+        for condition in statement["Condition"].values()
+        for key, values in condition.items()
+        for value in as_list(values)
+    }
+    context = "kms:EncryptionContext:"
+    topic = {(f"{context}aws:sns:topicArn", "Topic")} if env == "Prod" else set()
+    assert uses == {
+        (f"{context}SecretARN", f"{env}Secret"),
+        *((f"{context}aws:s3:arn", value) for value in BUCKETS),
+        *topic,
+    }
 
 
 def test_who_starts_what(stack) -> None:
@@ -461,15 +501,12 @@ def test_the_schedule_starts_the_drift_build(stack, schedule: str) -> None:
     assert (target["Arn"], target["RoleArn"]) == ("DriftBuild.Arn", "BuildRuleRole.Arn")
 
 
-def test_the_drift_build_finds_the_release_as_the_steps_do(stack) -> None:
-    """It repeats their query and word, because it has no sources before it knows the release."""
-    names, release = load("names"), load("release")
+def test_the_drift_build_runs_what_an_administrator_has_deployed(stack, rendering) -> None:
     source = of_type(stack("pat"), "CodeBuild::Project")["DriftBuild"]["Source"]
-    spec = yaml.safe_load(source["BuildSpec"])
+    assert (source["Type"], source["Location"]) == ("S3", "CicdBucket/cicd.zip")
+    spec = yaml.safe_load((rendering("pat-serverless") / source["BuildSpec"]).read_text())
+    names = load("names")
     assert set(spec["env"]["exported-variables"]) == {names.DRIFT, names.DRIFT_STATUS}
-    commands = [item for phase in spec["phases"].values() for item in phase["commands"]]
-    assert f'--query "{release.DEPLOYED}"' in commands[0]
-    assert f"export {names.DRIFT_STATUS}={names.NO_RELEASE} {names.DRIFT}=" in commands[3]
 
 
 def test_without_a_schedule_the_drift_build_runs_on_demand_only(stack) -> None:
@@ -597,15 +634,24 @@ def test_production_takes_the_commit_from_the_source_and_from_qa_only_the_wheel(
     assert stages[0]["Actions"][0]["OutputArtifacts"] == [{"Name": "Source"}]
     assert stages[1]["Actions"][0]["OutputArtifacts"] == [{"Name": "Wheel"}]
     plan, (production,) = stages[2]["Actions"][0], stages[3]["Actions"]
-    assert plan["InputArtifacts"] == [{"Name": "Source"}, {"Name": "Wheel"}]
+    assert plan["InputArtifacts"] == [{"Name": "Cicd"}, {"Name": "Source"}, {"Name": "Wheel"}]
     assert plan["OutputArtifacts"] == [{"Name": "Plan"}]
     assert production["InputArtifacts"] == [
+        {"Name": "Cicd"},
         {"Name": "Source"},
         {"Name": "Wheel"},
         {"Name": "Plan"},
     ]
-    assert plan["Configuration"]["PrimarySource"] == "Source"
-    assert production["Configuration"]["PrimarySource"] == "Source"
+    # Their buildspec and scripts are the administrator's: the commit's would run unapproved.
+    assert plan["Configuration"]["PrimarySource"] == "Cicd"
+    assert production["Configuration"]["PrimarySource"] == "Cicd"
+    cicd = stages[0]["Actions"][1]
+    assert cicd["OutputArtifacts"] == [{"Name": "Cicd"}]
+    assert cicd["Configuration"] == {
+        "S3Bucket": "CicdBucket",
+        "S3ObjectKey": "cicd.zip",
+        "PollForSourceChanges": False,
+    }
 
 
 def test_production_knows_which_plan_was_approved(stack) -> None:
@@ -620,20 +666,28 @@ def test_production_knows_which_plan_was_approved(stack) -> None:
 # ---- The network ---------------------------------------------------------------------------------
 
 
-def test_in_a_vpc_are_all_builds_or_none(stack) -> None:
-    template = stack("pat", **VPC)
-    for project in of_type(template, "CodeBuild::Project").values():
-        assert project["VpcConfig"] == {
-            "VpcId": "vpc-1",
-            "Subnets": ["subnet-1", "subnet-2"],
-            "SecurityGroupIds": ["sg-1"],
-        }
+@pytest.mark.parametrize(
+    ("parameters", "outside"),
+    [({}, {"PullRequestBuild"}), ({"PullRequestsInVpc": "true"}, set())],
+    ids=["as it is", "pull requests too"],
+)
+def test_in_a_vpc_are_all_builds_of_code_that_was_merged(stack, parameters, outside) -> None:
+    template = stack("pat", **VPC, **parameters)
+    inside = {
+        "VpcId": "vpc-1",
+        "Subnets": ["subnet-1", "subnet-2"],
+        "SecurityGroupIds": ["sg-1"],
+    }
+    assert {
+        name: project.get("VpcConfig")
+        for name, project in of_type(template, "CodeBuild::Project").items()
+    } == {name: None if name in outside else inside for name in BUILDS}
     attached = {
         name: role.get("ManagedPolicyArns") for name, role in of_type(template, "IAM::Role").items()
     }
-    assert attached == {
-        name: ["VpcAccess"] if name.endswith("BuildRole") else None for name in attached
-    }
+    # A build's rights in EC2 are those of its role: the whole account's network interfaces.
+    with_access = {f"{OWN[name]}BuildRole" for name in BUILDS if name not in outside}
+    assert attached == {name: ["VpcAccess"] if name in with_access else None for name in attached}
     document = of_type(template, "IAM::ManagedPolicy")["VpcAccess"]["PolicyDocument"]
     everything, permission = document["Statement"]
     assert {action.split(":")[0] for action in everything["Action"]} == {"ec2"}
@@ -741,7 +795,7 @@ def test_only_the_repository_outlives_the_stack(template) -> None:
 
 
 @pytest.mark.parametrize("auth", AUTHS)
-@pytest.mark.parametrize("bucket", ["ArtifactBucket", "LogBucket"])
+@pytest.mark.parametrize("bucket", ["ArtifactBucket", "CicdBucket", "LogBucket"])
 def test_buckets_are_closed(stack, auth: str, bucket: str) -> None:
     template = stack(auth)
     properties = of_type(template, "S3::Bucket")[bucket]
@@ -792,7 +846,8 @@ def test_a_wrong_parameter_is_refused_with_a_reason(stack, template, parameter, 
 
 PARAMETERS = {
     *("RepoName", "BranchName", "QaWorkspaceHost", "ProdWorkspaceHost", "NotificationEmail"),
-    *("DriftSchedule", "VpcId", "SubnetIds", "SecurityGroupIds", "PackageIndexUrl"),
+    *("DriftSchedule", "VpcId", "SubnetIds", "SecurityGroupIds", "PullRequestsInVpc"),
+    "PackageIndexUrl",
 }
 OUTPUTS = {
     "CloneUrl",
@@ -803,6 +858,7 @@ OUTPUTS = {
     "ProdBuildRoleArn",
     "TopicArn",
     "ArtifactBucketName",
+    "CicdBucketName",
     "LogBucketName",
 }
 SECRETS = {"QaSecretArn", "ProdSecretArn"}

@@ -38,6 +38,8 @@ class Deployments:
         if build not in self.resources:
             what = f"the stack has no {build}"
             give_up(target, f"{what}; if it was renamed, change ops/builds.py too")
+        if "CicdBucket" not in self.resources:
+            give_up(target, "the stack is older than cicd/; bring it up first: make stack")
         project = self.resources[build]
         if self.is_deleted(project):
             print(f"{target}: the deployment is deleted already")
