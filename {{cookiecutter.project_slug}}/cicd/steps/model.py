@@ -97,11 +97,10 @@ class Plan:
 
     def loses(self, key: str) -> bool:
         """Whether it deletes or recreates a resource that holds data and is still there."""
-        kind, _, name = key.partition(".")
         return (
             self.actions[key] in DESTRUCTIVE
-            and kind in DATA
-            and "." not in name  # permissions of a resource hold no data
+            and key.partition(".")[0] in DATA
+            and not key.endswith(RIGHTS)  # they hold no data
             and not self.entries[key].get("gone")
         )
 
