@@ -144,18 +144,19 @@ def test_what_is_planned_is_shown_approved_deployed_and_rolled_back(
         shown = approving(played)
         first = played.push()
         assert first.status == "Succeeded", said(first, first.stopped_in.name)
-        assert f"commit {first.commit} of main to production. The plan: 4 to create, 0" in shown[0]
+        assert shown[0].startswith("It deletes no data. What production's plan does: 4 to create")
+        assert f"It is for commit {first.commit} of main." in shown[0]
         assert "This is the first release." in log(first, "Review")
 
         edit(played.repository, JOB, "0 0 6 * * ?", "0 30 7 * * ?")
         second = played.push()
         assert second.status == "Succeeded", said(second, second.stopped_in.name)
-        assert "0 to create, 1 to update, 0 to recreate, 0 to delete. It deletes no" in shown[1]
+        assert "It deletes no data. What production's plan does: 0 to create, 1 to up" in shown[1]
         line = '  - schedule.quartz_cron_expression: "0 0 6 * * ?" -> "0 30 7 * * ?"\n'
         plan = artifact(played, second, "Plan")
         assert sorted(plan) == ["plan.json", "plan.md"]
         assert line in plan["plan.md"].decode() and line in log(second, "Review")
-        assert f"- changed {JOB}\n\n## In the wheel" in plan["plan.md"].decode()
+        assert f"- changed {JOB}\n\n## In the wheel: " in plan["plan.md"].decode()
         assert "Production has what the plan says: 0 to create, 1 to update" in log(
             second, "Production"
         )

@@ -66,7 +66,8 @@ def test_operators_commands_during_a_rehearsal(deploying: Path, rehearsal) -> No
         pushing.join(90)
         (first,) = played.pipeline.executions
         assert first.status == "Succeeded", first
-        assert "Waits in Review: Ada asks to deploy commit" in status
+        assert "Waits in Review: It deletes no data." in status
+        assert 'The commit names as its author, unchecked: "Ada"' in status
         assert "- create jobs.my_data_project_job" in approved and "Approved." in approved
         # Whoever answers second changes nothing.
         with pytest.raises(ClientError, match="InvalidApprovalToken"):
