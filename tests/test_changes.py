@@ -1,4 +1,4 @@
-"""cicd/steps/release.py changes: what a reviewer reads of files and wheel; and of who wrote them."""
+"""cicd/steps/release.py changes: what a reviewer reads of files and wheel; and the author's name."""
 
 import json
 import shlex
