@@ -1,4 +1,4 @@
-"""cicd/steps/release.py changes: what a reviewer reads of files and wheel; and the author's name."""
+"""cicd/steps/release.py changes: what a reviewer reads of files, wheel and author."""
 
 import json
 import shlex
