@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from cicd.steps.bundle import Refused, read
 from ops import ROOT, Stop
 
 STACK, TOOLS, BUNDLE = "cicd/stack.yml", "cicd/tools.env", "databricks.yml"
@@ -81,8 +82,10 @@ class Project:
 
     def host(self, target: str) -> str:
         """The workspace's address that databricks.yml has for a target."""
-        with reading(BUNDLE) as text:
-            return str(yaml.safe_load(text)["targets"][target]["workspace"]["host"])
+        try:
+            return read(ROOT, target).host
+        except Refused as refused:
+            raise Unreadable(str(refused)) from None
 
 
 def changes(arguments: tuple[str, ...], text: str) -> tuple[str, ...]:

@@ -4,15 +4,15 @@ import ast
 import operator
 import os
 import re
-import runpy
 from collections.abc import Iterator
 
+from cicd.steps.bundle import Refused, read
 from ops.check.bundle import Bundle, bundle_has_known_keys
 from ops.check.files import Files
 from ops.check.reading import Findings, Place, check, check_after, suggest
 from ops.check.stack import SECRET, TARGET, Stack
 
-NAMES, WORKSPACE = "cicd/steps/names.py", "cicd/steps/workspace.py"
+NAMES = "cicd/steps/names.py"
 
 
 @check
@@ -141,7 +141,7 @@ def production_targets_have_hosts(bundle: Bundle, stack: Stack) -> Findings:
     built = {target for build in stack.builds for target in build.targets}
     for name, target in bundle.targets.items():
         settings = {*target.mapping("workspace")}
-        if name not in built:  # the builds' preflight.py reads the target's own host only
+        if name not in built:  # builds accept the target's own host only
             settings |= {*bundle.all.mapping("workspace")}
         if target.get("mode") == "production" and not settings & {"host", "profile"}:
             yield target.at["mode"], f"{name} has no host; add workspace: host:"
@@ -175,21 +175,15 @@ def branches_are_equal(bundle: Bundle, stack: Stack) -> Findings:
 
 
 @check
-def preflight_reads_the_hosts(files: Files, bundle: Bundle) -> Findings:
-    """The builds' preflight.py, which has no YAML, finds the hosts that YAML has."""
-    if not files.readable(WORKSPACE):
-        return
-    try:
-        bundle_host = runpy.run_path(str(files.root / WORKSPACE))["bundle_host"]
-    except Exception as error:  # of that script, whose code runs here
-        yield Place(WORKSPACE, 1), f"cannot be loaded: {error!r}; run it by itself"
-        return
-    for name, target in bundle.targets.items():
-        workspace = target.mapping("workspace")
-        host = workspace.text("host")
-        if host and bundle_host(files.text["databricks.yml"], name) != host:
-            message = "cicd/steps/preflight.py cannot read this host; write it in one plain line"
-            yield workspace.at["host"], message
+def builds_accept_the_bundle(files: Files, bundle: Bundle, stack: Stack) -> Findings:
+    """The builds' own strict reading takes the bundle, for each target that a build deploys to."""
+    for target in sorted({target for build in stack.builds for target in build.targets}):
+        if target not in bundle.targets:
+            continue  # targets_exist says that
+        try:
+            read(files.root, target)
+        except Refused as refused:
+            yield Place(refused.file, refused.line), refused.message
 
 
 def constants(source: str) -> Iterator[tuple[str, str, int]]:
