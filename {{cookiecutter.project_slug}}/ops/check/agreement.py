@@ -1,6 +1,7 @@
 """That the files agree: commands, versions, hosts and names."""
 
 import ast
+import difflib
 import operator
 import os
 import re
@@ -12,7 +13,7 @@ from ops.check.files import Files
 from ops.check.reading import Findings, Place, check, check_after, suggest
 from ops.check.stack import SECRET, TARGET, Stack
 
-NAMES = "cicd/steps/names.py"
+NAMES, REQUIREMENTS = "cicd/steps/names.py", "cicd/requirements.txt"
 
 
 @check
@@ -108,18 +109,46 @@ def buildspecs_are_those_named(files: Files, stack: Stack) -> Findings:
 
 @check
 def versions_are_the_pinned_ones(files: Files) -> Findings:
-    """What has to repeat a version of tools.env repeats it right: packages, and builds' Python."""
-    pins = {"nutter": "NUTTER", "databricks-bundles": "DATABRICKS_CLI", "uv": "UV"}
-    for place, match in files.search(r"\b(nutter|databricks-bundles|uv)==(\d[\w.]*)"):
+    """What has to repeat a version repeats it right: packages, and builds' Python."""
+    pins = {"nutter": "NUTTER", "databricks-bundles": "DATABRICKS_CLI"}
+    for place, match in files.search(r"\b(nutter|databricks-bundles)==(\d[\w.]*)"):
         pin = files.pins.get(f"{pins[match[1]]}_VERSION", match[2])
         if match[2] != pin:
             yield place, f"{match[2]}, but cicd/tools.env pins {pin}; make them equal"
+    installed = dict(re.findall(r"(?m)^([\w-]+)==(\S+)", files.text.get(REQUIREMENTS, "")))
+    for place, match in files.search(r"\b(pyyaml|uv)==(\d[\w.]*)"):
+        pin = installed.get(match[1], match[2])
+        if match[2] != pin:
+            yield place, f"{match[2]}, but {REQUIREMENTS} pins {pin}; make them equal"
     python = files.pins.text("PYTHON_VERSION")
     for spec in files.buildspecs.values():
         runtimes = spec.mapping("phases", "install", "runtime-versions")
         if python and runtimes.text("python") not in ("", python):
             place = runtimes.at["python"]
             yield place, f"cicd/tools.env pins Python {python}; make them equal"
+
+
+KNOWN_HOST = "github.com"  # where Databricks publishes its client
+
+
+@check
+def client_comes_from_its_place(files: Files) -> Findings:
+    """The client is downloaded by https, from a host that does not only look like the known one."""
+    name = "DATABRICKS_CLI_BASE_URL"
+    url = files.pins.text(name).strip("\"'")
+    match = re.fullmatch(r"https://([a-z0-9.-]+)(:\d+)?(/[\w./~-]*)?", url, re.ASCII)
+    if name in files.pins and not match:
+        yield files.pins.at[name], "needs https://, a host and a path, no user; correct it"
+    elif match and match[1] != KNOWN_HOST and looks_like(match[1], KNOWN_HOST):
+        message = f"{match[1]} only looks like {KNOWN_HOST}; use that, or a mirror of yours"
+        yield files.pins.at[name], message
+
+
+def looks_like(host: str, known: str) -> bool:
+    """Whether a host could be taken for a known one, by a person who reads quickly."""
+    plain = host.translate(str.maketrans("1l0", "iio"))
+    near = difflib.SequenceMatcher(None, plain, known).ratio() > 0.8
+    return near or known.partition(".")[0] in plain or "xn--" in host
 
 
 @check
