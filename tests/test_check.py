@@ -342,7 +342,7 @@ ROWS = {
     "phases_have_commands": [
         Row(Add(X_BUILD, "version: 0.2"), says="has no phases", count=2),
         Row(Edit(QA, "- . cicd", "- run: . cicd"), says="is not a command; quote or remove it"),
-        Row(Edit(QA, "- . cicd/tools.env", "- ''"), says="'' is not a command"),
+        Row(Edit(QA, "- make check lint test build", "- ''"), says="'' is not a command"),
         Row(
             Edit(QA, "  build:\n    commands:", "  build:\n    finally:"),
             says="no commands",
