@@ -30,7 +30,6 @@ JOB, ETL = "resources/my_data_project.job.yml", "resources/my_data_project_etl.p
 NUTTER, NOTEBOOK = "resources/nutter.job.yml", "src/notebooks/sample_notebook.py"
 MAKE, SCRIPT, PROJECT = "Makefile", "cicd/steps/run_nutter.sh", "pyproject.toml"
 NAMES, PREFLIGHT = "cicd/steps/names.py", "cicd/steps/preflight.py"
-WORKSPACE = "cicd/steps/workspace.py"
 X_BUILD = "cicd/buildspecs/x.yml"
 IAM, ODD, CLASSIC = "aws-iam-serverless", "odd-but-legal", "pat-classic"
 FIXTURE, RUNNER = "tests/nutter/sample_notebook_fixture.py", "tests/nutter/run_fixtures.py"
@@ -343,7 +342,7 @@ ROWS = {
     "phases_have_commands": [
         Row(Add(X_BUILD, "version: 0.2"), says="has no phases", count=2),
         Row(Edit(QA, "- . cicd", "- run: . cicd"), says="is not a command; quote or remove it"),
-        Row(Edit(QA, "- . cicd/tools.env", "- ''"), says="'' is not a command"),
+        Row(Edit(QA, "- make check lint test build", "- ''"), says="'' is not a command"),
         Row(
             Edit(QA, "  build:\n    commands:", "  build:\n    finally:"),
             says="no commands",
@@ -513,6 +512,15 @@ ROWS = {
         ),
         Row(Edit(QA, '"3.12"', '"3.11"'), says="cicd/tools.env pins Python 3.12; make them equal"),
     ],
+    "client_comes_from_its_place": [
+        Row(Edit(PINS, "https://github", "http://github"), says="needs https://, a host and a pa"),
+        Row(Edit(PINS, "https://github", "https://github@a"), says="needs https://, a host and a"),
+        Row(
+            Edit(PINS, "//github.com", "//github.com.evil.example"),
+            says="github.com.evil.example only looks like github.com",
+        ),
+        Row(Edit(PINS, "//github", "//g1thub"), says="g1thub.com only looks like github.com"),
+    ],
     "bundle_accepts_the_client": [
         Row(
             Edit(BUNDLE, ">= 1.22.1", ">= 1.23.0"),
@@ -542,8 +550,12 @@ ROWS = {
     "branches_are_equal": [
         Row(Edit(BUNDLE, 'branch: "', 'branch: "x'), says="BranchName in cicd/stack.yml is main"),
     ],
-    "preflight_reads_the_hosts": [
-        Row(Edit(BUNDLE, "host: ", "host: >-\n        "), says="cannot read this host"),
+    "builds_accept_the_bundle": [
+        Row(
+            Edit(BUNDLE, "experimental:\n", "experimental:\n  scripts: {postinit: make}\n"),
+            says="experimental.scripts runs code of the commit",
+            at="scripts: {",
+        ),
     ],
     "shared_names_are_the_pipelines": [
         Row(Edit(NAMES, '"Review"', '"Revue"'), says="has no Revue; did you mean Review?"),
@@ -859,13 +871,6 @@ def test_a_variable_of_a_condition_is_checked_too(copy):
     )
     (finding,) = findings(root)
     assert finding.message.startswith("QaBuildRole may not read ProdSecret")
-
-
-def test_a_script_that_cannot_be_loaded_is_the_finding(copy):
-    root = copy(Edit(WORKSPACE, "import json", "import json_of_nobody"))
-    (finding,) = findings(root)
-    assert finding.place.file == WORKSPACE
-    assert finding.message.startswith("cannot be loaded: ModuleNotFoundError")
 
 
 def test_what_is_no_file_is_not_read(copy):

@@ -1,18 +1,19 @@
 """That the files agree: commands, versions, hosts and names."""
 
 import ast
+import difflib
 import operator
 import os
 import re
-import runpy
 from collections.abc import Iterator
 
+from cicd.steps.bundle import Refused, read
 from ops.check.bundle import Bundle, bundle_has_known_keys
 from ops.check.files import Files
 from ops.check.reading import Findings, Place, check, check_after, suggest
 from ops.check.stack import SECRET, TARGET, Stack
 
-NAMES, WORKSPACE = "cicd/steps/names.py", "cicd/steps/workspace.py"
+NAMES, REQUIREMENTS = "cicd/steps/names.py", "cicd/requirements.txt"
 
 
 @check
@@ -108,18 +109,46 @@ def buildspecs_are_those_named(files: Files, stack: Stack) -> Findings:
 
 @check
 def versions_are_the_pinned_ones(files: Files) -> Findings:
-    """What has to repeat a version of tools.env repeats it right: packages, and builds' Python."""
-    pins = {"nutter": "NUTTER", "databricks-bundles": "DATABRICKS_CLI", "uv": "UV"}
-    for place, match in files.search(r"\b(nutter|databricks-bundles|uv)==(\d[\w.]*)"):
+    """What has to repeat a version repeats it right: packages, and builds' Python."""
+    pins = {"nutter": "NUTTER", "databricks-bundles": "DATABRICKS_CLI"}
+    for place, match in files.search(r"\b(nutter|databricks-bundles)==(\d[\w.]*)"):
         pin = files.pins.get(f"{pins[match[1]]}_VERSION", match[2])
         if match[2] != pin:
             yield place, f"{match[2]}, but cicd/tools.env pins {pin}; make them equal"
+    installed = dict(re.findall(r"(?m)^([\w-]+)==(\S+)", files.text.get(REQUIREMENTS, "")))
+    for place, match in files.search(r"\b(pyyaml|uv)==(\d[\w.]*)"):
+        pin = installed.get(match[1], match[2])
+        if match[2] != pin:
+            yield place, f"{match[2]}, but {REQUIREMENTS} pins {pin}; make them equal"
     python = files.pins.text("PYTHON_VERSION")
     for spec in files.buildspecs.values():
         runtimes = spec.mapping("phases", "install", "runtime-versions")
         if python and runtimes.text("python") not in ("", python):
             place = runtimes.at["python"]
             yield place, f"cicd/tools.env pins Python {python}; make them equal"
+
+
+KNOWN_HOST = "github.com"  # where Databricks publishes its client
+
+
+@check
+def client_comes_from_its_place(files: Files) -> Findings:
+    """The client is downloaded by https, from a host that does not only look like the known one."""
+    name = "DATABRICKS_CLI_BASE_URL"
+    url = files.pins.text(name).strip("\"'")
+    match = re.fullmatch(r"https://([a-z0-9.-]+)(:\d+)?(/[\w./~-]*)?", url, re.ASCII)
+    if name in files.pins and not match:
+        yield files.pins.at[name], "needs https://, a host and a path, no user; correct it"
+    elif match and match[1] != KNOWN_HOST and looks_like(match[1], KNOWN_HOST):
+        message = f"{match[1]} only looks like {KNOWN_HOST}; use that, or a mirror of yours"
+        yield files.pins.at[name], message
+
+
+def looks_like(host: str, known: str) -> bool:
+    """Whether a host could be taken for a known one, by a person who reads quickly."""
+    plain = host.translate(str.maketrans("1l0", "iio"))
+    near = difflib.SequenceMatcher(None, plain, known).ratio() > 0.8
+    return near or known.partition(".")[0] in plain or "xn--" in host
 
 
 @check
@@ -141,7 +170,7 @@ def production_targets_have_hosts(bundle: Bundle, stack: Stack) -> Findings:
     built = {target for build in stack.builds for target in build.targets}
     for name, target in bundle.targets.items():
         settings = {*target.mapping("workspace")}
-        if name not in built:  # the builds' preflight.py reads the target's own host only
+        if name not in built:  # builds accept the target's own host only
             settings |= {*bundle.all.mapping("workspace")}
         if target.get("mode") == "production" and not settings & {"host", "profile"}:
             yield target.at["mode"], f"{name} has no host; add workspace: host:"
@@ -175,21 +204,15 @@ def branches_are_equal(bundle: Bundle, stack: Stack) -> Findings:
 
 
 @check
-def preflight_reads_the_hosts(files: Files, bundle: Bundle) -> Findings:
-    """The builds' preflight.py, which has no YAML, finds the hosts that YAML has."""
-    if not files.readable(WORKSPACE):
-        return
-    try:
-        bundle_host = runpy.run_path(str(files.root / WORKSPACE))["bundle_host"]
-    except Exception as error:  # of that script, whose code runs here
-        yield Place(WORKSPACE, 1), f"cannot be loaded: {error!r}; run it by itself"
-        return
-    for name, target in bundle.targets.items():
-        workspace = target.mapping("workspace")
-        host = workspace.text("host")
-        if host and bundle_host(files.text["databricks.yml"], name) != host:
-            message = "cicd/steps/preflight.py cannot read this host; write it in one plain line"
-            yield workspace.at["host"], message
+def builds_accept_the_bundle(files: Files, bundle: Bundle, stack: Stack) -> Findings:
+    """The builds' own strict reading takes the bundle, for each target that a build deploys to."""
+    for target in sorted({target for build in stack.builds for target in build.targets}):
+        if target not in bundle.targets:
+            continue  # targets_exist says that
+        try:
+            read(files.root, target)
+        except Refused as refused:
+            yield Place(refused.file, refused.line), refused.message
 
 
 def constants(source: str) -> Iterator[tuple[str, str, int]]:

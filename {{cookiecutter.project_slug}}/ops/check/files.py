@@ -155,7 +155,7 @@ def texts(root: Path) -> Iterator[tuple[str, str]]:
         skipped = {"node_modules", "__pycache__"} | generated
         folders[:] = [name for name in folders if name not in skipped and name[0] != "."]
         for path in (Path(folder, name) for name in files):
-            wanted = path.suffix in SUFFIXES or path.name == "Makefile"
+            wanted = path.suffix in SUFFIXES or path.name in ("Makefile", "requirements.txt")
             if wanted and path.is_file():  # an editor's lock is a link that leads nowhere
                 text = path.read_bytes().decode("utf-8", errors="replace")
                 yield path.relative_to(root).as_posix(), text
