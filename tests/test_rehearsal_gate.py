@@ -363,3 +363,31 @@ def test_drift_is_what_somebody_changed_by_hand(deploying: Path, rehearsal) -> N
         played.aws.client("s3").delete_object(Bucket=bucket, Key=key)
         assert played.look_for_drift().status == "FAILED"
         assert "could not compare production with what was deployed" in played.mails[-1]
+
+
+def killed(played: play.Rehearsal, after: int) -> Execution:
+    """Starts the pipeline; its deployment to production is killed after so many resources."""
+    fail(played, "deploy", after=after, killed=1)
+    execution = played.pipeline.start()
+    (played.home / "databricks/faults.json").unlink()
+    assert execution.stopped_in.name == "Production"
+    return execution
+
+
+def unlock(played: play.Rehearsal) -> None:
+    """Removes the lock of the deployment that was killed, as the log says."""
+    state_file(played).with_name("deploy.lock").unlink()
+
+
+def test_a_deployment_that_was_killed_is_not_deployed_beside_itself(
+    deploying: Path, rehearsal
+) -> None:
+    with rehearsal(deploying) as played:
+        fail(played, "deploy", after=3, killed=1)  # the pipeline and the job are there
+        played.push()
+        (played.home / "databricks/faults.json").unlink()
+        (lock,) = workspace(played).rglob("deploy.lock")
+        lock.unlink()
+        again = played.pipeline.start()
+        jobs = json.loads((workspace(played) / "resources.json").read_text())["jobs"]
+        assert len(jobs) == 1, log(again, "Production")

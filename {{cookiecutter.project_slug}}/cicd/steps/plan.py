@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import accepted
 import names
 
 ACTIONS = ("create", "update", "recreate", "delete")
@@ -299,8 +300,11 @@ def main() -> None:
     parser.add_argument("plan", metavar="PLAN.JSON")
     options = parser.parse_args()
     try:
-        print(texts[options.text](read(options.plan)))
-    except Damaged as damaged:
+        plan = read(options.plan)
+        if options.text == "drift":
+            accepted.leave_out(plan)
+        print(texts[options.text](plan))
+    except (Damaged, accepted.Unreadable) as damaged:
         sys.exit(f"plan.py: {options.plan}: {damaged}")
 
 
