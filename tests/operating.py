@@ -109,7 +109,7 @@ class Cloud(Aws):
     # ---- What there is
 
     def stage(self, name: str, status: str, execution: str, **more: Any) -> None:
-        """A stage, with the execution that entered it last; `first` is its first action's status."""
+        """A stage, with the execution that entered it last; `first`: how its first action ended."""
         changed = {"status": more.pop("first", status), "lastStatusChange": NOW}
         latest = {"status": status, "pipelineExecutionId": execution, **more}
         action = {"actionName": "Do", "latestExecution": changed}

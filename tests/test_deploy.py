@@ -233,9 +233,7 @@ ENTRY = "- {resource: jobs.x, field: a, reason: not returned}\n"
 def test_a_field_that_the_workspace_does_not_keep_is_a_warning(build: Build, plan: str) -> None:
     code, log = build.deploy(plan, plan, LASTING)
     assert code == 0, log
-    assert (
-        "\nWARNING: the workspace does not keep jobs.x as deployed: a: (none), and not 3." in log
-    )
+    assert "\nWARNING: the workspace does not keep jobs.x as deployed: a: (none), and not 3." in log
 
 
 @pytest.mark.parametrize(

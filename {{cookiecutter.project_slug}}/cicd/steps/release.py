@@ -32,7 +32,8 @@ LONGEST = 20 * 60  # where only one build may run at a time, the deployment wait
 # has no sources, and so not this file.
 DEPLOYED = (
     f"actionExecutionDetails[?stageName=='{names.PRODUCTION}' && actionName=='{names.DEPLOY}'"
-    " && status=='Succeeded'] | [0].input.inputArtifacts[].[name, s3location.bucket, s3location.key]"
+    " && status=='Succeeded'] | [0]"
+    ".input.inputArtifacts[].[name, s3location.bucket, s3location.key]"
 )
 
 
