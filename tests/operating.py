@@ -109,9 +109,9 @@ class Cloud(Aws):
     # ---- What there is
 
     def stage(self, name: str, status: str, execution: str, **more: Any) -> None:
-        """A stage, with the execution that entered it last."""
+        """A stage, with the execution that entered it last; `first`: how its first action ended."""
+        changed = {"status": more.pop("first", status), "lastStatusChange": NOW}
         latest = {"status": status, "pipelineExecutionId": execution, **more}
-        changed = {"status": "Succeeded", "lastStatusChange": NOW}
         action = {"actionName": "Do", "latestExecution": changed}
         self.stages.append({"stageName": name, "actionStates": [action], "latestExecution": latest})
 
@@ -148,6 +148,8 @@ class Cloud(Aws):
         if not back_to:
             self.action(execution, "Review", "Approve", at=at, updatedBy=ADA, category="Approval")
         self.action(execution, "Production", "Deploy", at=at, inputs=names)
+        later = at + timedelta(minutes=20)
+        self.action(execution, "Production", "Run", at=later, inputs=names[:2])
 
     def action(self, execution: str, stage: str, action: str, **more: Any) -> Shape:
         """An action's record, newer than all before it."""

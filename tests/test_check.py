@@ -393,7 +393,8 @@ ROWS = {
             at="ntebook",
         ),
         Row(
-            Edit(JOB, "y: main\n\n", "y: man\n\n"), says="no environment_key man; did you mean main"
+            Edit(JOB, "environment_key: main\n          d", "environment_key: man\n          d"),
+            says="no environment_key man; did you mean main",
         ),
         Row(Edit(JOB, "y: main\n\n", "y: man\n\n"), says="no job_cluster_key man", variant=CLASSIC),
     ],
@@ -438,9 +439,9 @@ ROWS = {
     ],
     "pipeline_runs_its_builds": [
         Row(
-            Edit(STACK, ": !Ref ProdBuild\n", ": !Ref QaBuild\n"),
-            says="runs ProdBuild",
-            at="production.yml",
+            Edit(STACK, ": !Ref PlanBuild\n", ": !Ref QaBuild\n"),
+            says="runs PlanBuild",
+            at="plan.yml",
         ),
     ],
     "report_groups_exist": [
@@ -474,7 +475,7 @@ ROWS = {
             Edit(QA, "nutter.sh qa", "nutter.sh test"),
             says="no target test; there are: development,",
         ),
-        Row(Edit(MAKE, "run -t development", "run -t dev"), says="no target dev"),
+        Row(Edit(MAKE, "run_job.sh development", "run_job.sh dev"), says="no target dev"),
     ],
     "builds_name_their_target": [
         Row(Edit(QA, "deploy -t qa", "deploy"), says=BY_QA),
@@ -483,16 +484,30 @@ ROWS = {
     ],
     "what_is_run_exists": [
         Row(
-            Edit(PINS, "_project_job", "_project_jb"),
-            says="jb, which is not in the target qa",
+            Edit(
+                PRODUCTION,
+                "bash cicd/steps/run_job.sh prod",
+                "databricks bundle run -t prod nutter",
+            ),
+            says="runs nutter, which is not in the target prod",
+        ),
+        Row(Edit(SCRIPT, '"$target" nutter', '"$target" nuter'), says="not in any target"),
+    ],
+    "what_follows_a_deployment_exists": [
+        Row(
+            Edit(BUNDLE, "default: my_data_project_job", "default: my_data_project_jb"),
+            says="job names my_data_project_jb, which is not in the target qa",
             count=3,
         ),
         Row(
-            Edit(PINS, "JOB=my_data_project_job", "JOB=nutter"),
-            says="runs nutter, which is not in the target prod",
+            Edit(BUNDLE, "default: my_data_project_job", "default: nutter"),
+            says="job names nutter, which is not in the target prod",
         ),
-        Row(Edit(PRODUCTION, 'prod "$JOB"', "prod nutter"), says="not in the target prod"),
-        Row(Edit(SCRIPT, '"$target" nutter', '"$target" nuter'), says="not in any target"),
+        Row(
+            Edit(BUNDLE, '      catalog: "prod"\n', '      catalog: "prod"\n      job: nutter\n'),
+            says="job names nutter, which is not in the target prod",
+            at="job: nutter",
+        ),
     ],
     "buildspecs_are_those_named": [
         Row(
@@ -584,7 +599,7 @@ ROWS = {
         ),
     ],
     "builds_work_on_one_target": [
-        Row(Edit(PRODUCTION, "run -t prod", "run -t qa"), says="and qa; name one"),
+        Row(Edit(PRODUCTION, "run_job.sh prod", "run_job.sh qa"), says="and qa; name one"),
         Row(
             Edit(STACK, "buildspecs/qa", "buildspecs/production"),
             says="QaBuild is qa's, but cicd/buildspecs/production.yml works on prod (line",

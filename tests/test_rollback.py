@@ -88,6 +88,38 @@ def test_an_approver_is_what_the_record_says(operator: Operator) -> None:
     assert " Approved by console deployed now" in operator.run("releases").lines[1]
 
 
+def job_failed(operator: Operator) -> None:
+    """A release b after a, and then c, which was deployed, but whose job failed."""
+    released(operator, "a", "b")
+    operator.cloud.stages.clear()
+    operator.cloud.started(C, "cccc99990000")
+    operator.cloud.action(C, "Production", "Deploy", inputs=("Source", "Wheel", "Plan"))
+    operator.cloud.action(C, "Production", "Run", status="Failed", inputs=("Source", "Wheel"))
+    operator.cloud.stage("Production", "Failed", C, first="Succeeded")
+    # AWS goes back only to what succeeded in the whole stage.
+    operator.cloud.answers["ListPipelineExecutions"] = lambda _: {
+        "pipelineExecutionSummaries": operator.cloud.executions[1:]
+    }
+
+
+def test_a_release_whose_job_failed_is_deployed(operator: Operator) -> None:
+    job_failed(operator)
+    lines = operator.run("releases").lines
+    assert [line.split()[0] for line in lines[1:4]] == [C[:8], B[:8], A[:8]]
+    assert "deployed now" in lines[1]
+
+
+def test_a_rollback_from_a_release_whose_job_failed_goes_to_the_one_before(
+    operator: Operator,
+) -> None:
+    job_failed(operator)
+    screen = operator.run("rollback", typed="y\n")
+    assert screen.code == 0, screen.err
+    assert screen.lines[0].startswith("From: commit cccc9999, execution cccccccc, 24 Nov")
+    (request,) = operator.cloud.called("RollbackStage")
+    assert request["targetPipelineExecutionId"] == B
+
+
 def test_releases_that_aws_has_forgotten_are_listed_without_a_commit(operator: Operator) -> None:
     released(operator, "a", "b")
     del operator.cloud.executions[1]

@@ -2,6 +2,7 @@
 
 # The pipeline's stages and artifacts.
 QA, REVIEW, PRODUCTION = "QA", "Review", "Production"
+DEPLOY, RUN = "Deploy", "Run"  # the actions of Production
 SOURCE, WHEEL, PLAN = "Source", "Wheel", "Plan"
 
 # CodePipeline's words for a stage whose execution has not ended.

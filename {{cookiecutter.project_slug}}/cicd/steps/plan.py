@@ -9,10 +9,12 @@ a list. No value that looks secret is shown, nor what only the workspace adds to
 import argparse
 import sys
 
+import accepted
 from model import RIGHTS, Damaged, Plan, read
 from report import drift, show, summary, variables
+from values import shown
 
-__all__ = ["RIGHTS", "Damaged", "Plan", "drift", "read", "show", "summary", "variables"]
+__all__ = ["RIGHTS", "Damaged", "Plan", "drift", "read", "show", "shown", "summary", "variables"]
 
 
 def main() -> None:
@@ -23,8 +25,11 @@ def main() -> None:
     parser.add_argument("plan", metavar="PLAN.JSON")
     options = parser.parse_args()
     try:
-        print(texts[options.text](read(options.plan)))
-    except Damaged as damaged:
+        plan = read(options.plan)
+        if options.text == "drift":
+            accepted.leave_out(plan)
+        print(texts[options.text](plan))
+    except (Damaged, accepted.Unreadable) as damaged:
         sys.exit(f"plan.py: {options.plan}: {damaged}")
 
 

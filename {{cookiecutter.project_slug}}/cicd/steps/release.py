@@ -25,11 +25,12 @@ from texts import quoted
 
 SECONDS = 5  # between two requests at the pipeline
 LONGEST = 20 * 60  # where only one build may run at a time, the deployment waits for this one
-# The newest success of the stage Production, a rollback's too: its inputs are what is deployed.
+# The newest success of Production's Deploy, a rollback's too: its inputs are what is deployed.
 # The drift build in cicd/stack.yml repeats this query: until it knows which release is deployed, it
 # has no sources, and so not this file.
 DEPLOYED = (
-    f"actionExecutionDetails[?stageName=='{names.PRODUCTION}' && status=='Succeeded'] | [0]"
+    f"actionExecutionDetails[?stageName=='{names.PRODUCTION}' && actionName=='{names.DEPLOY}'"
+    " && status=='Succeeded'] | [0]"
     ".input.inputArtifacts[].[name, s3location.bucket, s3location.key]"
 )
 # The commit's files that the pipeline has handed to an execution.
@@ -69,15 +70,28 @@ def latest(pipeline: str, field: str, stage: str = names.PRODUCTION) -> str:
     return json.loads(answer or "null") or ""
 
 
+def deployment_status(pipeline: str) -> str:
+    """Returns how the last deployment ended, or that it runs; "" before the first.
+
+    Not the stage's status: after the deployment the stage goes on to run the job.
+    """
+    query = (
+        f"stageStates[?stageName=='{names.PRODUCTION}'].actionStates[]"
+        f" | [?actionName=='{names.DEPLOY}'].latestExecution.status | [0]"
+    )
+    answer = aws("codepipeline", "get-pipeline-state", "--name", pipeline, "--query", query)
+    return json.loads(answer or "null") or ""
+
+
 def print_status(pipeline: str) -> None:
     """Prints how the last deployment ended, or that it runs."""
-    print(latest(pipeline, "status"))
+    print(deployment_status(pipeline))
 
 
 def wait(pipeline: str) -> None:
     """Returns when no deployment to production is running. Exits after LONGEST seconds."""
     started = time.monotonic()
-    while latest(pipeline, "status") in names.RUNNING:
+    while deployment_status(pipeline) in names.RUNNING:
         waited = time.monotonic() - started
         if waited < SECONDS:
             print("A deployment to production is running; the plan waits for its end.", flush=True)

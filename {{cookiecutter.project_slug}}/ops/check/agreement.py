@@ -62,7 +62,7 @@ def targets_exist(files: Files, bundle: Bundle) -> Findings:
 def builds_name_their_target(files: Files) -> Findings:
     """No command of a build acts on the default target by leaving it out."""
     verbs = r"databricks bundle\b[^|;&]*?\s(?:validate|plan|deploy|summary|run|open|sync|destroy)\b"
-    scripts = r"cicd/steps/(?:preflight\.py|run_nutter\.sh)"
+    scripts = r"cicd/steps/(?:preflight\.py|run_(?:job|nutter)\.sh)"
     target = r"\s(?:-t|--target)|\.(?:py|sh)\s+[\"']?[\w$]"
     for command, part in files.search_commands(rf"(?:{verbs}|{scripts})(?!\S)[^|;&]*"):
         if command.place.file.startswith("cicd/") and not re.search(target, part):
@@ -77,19 +77,30 @@ OPTIONS = r"(?:^|\s)(?:-[top]|--(?:target|output|profile|var|params|only))[ =]\S
 
 @check_after(bundle_has_known_keys)
 def what_is_run_exists(files: Files, bundle: Bundle) -> Findings:
-    """Targets have the jobs and pipelines that commands run, also by a variable of tools.env."""
+    """Targets have the jobs and pipelines that commands run."""
     call = r"databricks bundle\b[^|;&]*?\srun\s([^;|&>]*)"
     for command, arguments in files.search_commands(call):
         words = [word for word in re.sub(OPTIONS, " ", arguments).split() if word[0] != "-"]
-        name, place = "".join(words[:1]).strip("\"'"), command.place
-        variable = re.sub(r"\W", "", name)
-        if "$" in name and variable in files.pins:
-            name, place = files.pins.text(variable), files.pins.at[variable]
+        name = "".join(words[:1]).strip("\"'")
         targets = re.findall(TARGET, command.text) or [*bundle.targets]
         known = [resource.name for resource in bundle.resources if resource.target in targets]
         if known and re.fullmatch(r"[\w-]+", name) and name not in known:
             where = f"the target {targets[0]}" if len(targets) == 1 else "any target"
-            yield place, f"runs {name}, which is not in {where}; {suggest(name, known)}"
+            yield command.place, f"runs {name}, which is not in {where}; {suggest(name, known)}"
+
+
+@check_after(bundle_has_known_keys)
+def what_follows_a_deployment_exists(bundle: Bundle) -> Findings:
+    """Each target has what builds run after its deployment: what the variable `job` names."""
+    declared = bundle.all.mapping("variables", "job")
+    for target, settings in bundle.targets.items():
+        own = settings.mapping("variables")
+        values, key = (own, "job") if "job" in own else (declared, "default")
+        name = values.text(key)
+        known = [resource.name for resource in bundle.resources if resource.target == target]
+        if known and name and "$" not in name and name not in known:
+            what = f"job names {name}, which is not in the target {target}"
+            yield values.at[key], f"{what}; {suggest(name, known)}"
 
 
 @check
