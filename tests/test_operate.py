@@ -600,8 +600,8 @@ def test_help_lists_every_command(operator: Operator) -> None:
     commands = re.findall(r"(?m)^  ([a-z-]+)  ", screen.out.partition("Commands:")[2])
     assert commands == sorted(
         """
-        approve check destroy doctor drift logs pin-cli reject releases rollback secrets
-        stack-parameters start status
+        approve check destroy doctor drift logs pin-cli protect reject releases rollback secrets
+        stack start status
         """.split()
     )
     for command in commands:

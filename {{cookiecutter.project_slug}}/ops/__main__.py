@@ -4,7 +4,6 @@
 """
 
 import io
-import json
 import sys
 import traceback
 from collections.abc import Callable
@@ -113,16 +112,41 @@ PARAMETERS = click.option(
 )
 
 
-@operations.command("stack-parameters")
+def yes(*words: str) -> Callable[[Any], Any]:
+    """The option that answers a command's question beforehand: with 1, or with a word."""
+    return click.option(
+        "--yes",
+        is_flag=False,
+        flag_value="1",
+        type=click.Choice(("1", *words)),
+        callback=lambda _context, _option, word: word or "",
+        help="Do not ask" + "".join(f"; '{word}' agrees to that, too" for word in words) + ".",
+    )
+
+
+@operations.command()
 @CHANGES
 @PARAMETERS
-def stack_parameters(single: tuple[str, ...], parameters: str) -> None:
-    """Print the stack's parameters as JSON, for make stack.
+@click.option("--tags", default="", help="Tags of the stack: NAME=VALUE in one text.")
+@yes()
+@click.pass_obj
+def stack(stack: Stack, single: tuple[str, ...], parameters: str, tags: str, yes: str) -> None:
+    """Create the stack, or bring it to what cicd/stack.yml says.
 
-    These are the defaults in cicd/stack.yml, with the given changes.
+    Shows what changes, and asks if anything would be replaced or removed.
     """
-    values = Project(changes(single, parameters)).parameters
-    print(json.dumps([f"{name}={value}" for name, value in values.items()]))
+    from ops.stack import deploy
+
+    deploy(stack, Project(changes(single, parameters)), changes((), tags), yes)
+
+
+@operations.command()
+@click.pass_obj
+def protect(stack: Stack) -> None:
+    """Have pull requests to the pipeline's branch need a reviewer."""
+    from ops.protect import protect
+
+    protect(stack)
 
 
 @operations.command()
@@ -140,18 +164,6 @@ def doctor(context: click.Context, single: tuple[str, ...], parameters: str) -> 
 
 
 # ---- The pipeline --------------------------------------------------------------------------------
-
-
-def yes(*words: str) -> Callable[[Any], Any]:
-    """The option that answers a command's question beforehand: with 1, or with a word."""
-    return click.option(
-        "--yes",
-        is_flag=False,
-        flag_value="1",
-        type=click.Choice(("1", *words)),
-        callback=lambda _context, _option, word: word or "",
-        help="Do not ask" + "".join(f"; '{word}' agrees to that, too" for word in words) + ".",
-    )
 
 
 @operations.command()

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from cicd.steps.names import DATA_LOSS, LOSES_DATA, PLAN, PLAN_SHA256
+from cicd.steps.names import DATA_LOSS, LOSES_DATA, PLAN, PLAN_SHA256, PUSHED_BY
 from ops import ROOT, Stop
 from ops.aws import Stack, agreed, plain, refusal, when
 from ops.pipeline import Pipeline, person
@@ -173,10 +173,27 @@ def awaited(pipeline: Pipeline) -> Approval:
     raise Stop("nothing waits for an approval; see: make status")
 
 
+def check_person(pipeline: Pipeline, approval: Approval) -> None:
+    """Raises Stop if the caller pushed or started this, where the stack wants four eyes.
+
+    Production checks it again, and more: cicd/steps/four_eyes.py.
+    """
+    if pipeline.stack.parameters.get("FourEyes") != "true":
+        return
+    caller = pipeline.stack.client("sts").get_caller_identity()["Arn"]
+    record = pipeline.execution(approval.execution)
+    variables = {item["name"]: item["resolvedValue"] for item in record.get("variables", [])}
+    started = record.get("trigger", {}).get("triggerDetail", "")
+    if person(caller) in (person(variables.get(PUSHED_BY, "")), person(started)):
+        raise Stop(f"nothing is approved: {person(caller)} pushed or started this; another reviewer"
+                   " must approve it")
+
+
 def approve(stack: Stack, reason: str, yes: str) -> None:
     """Shows the plan that waits, asks, and approves it. What it cannot show it never approves."""
     pipeline = Pipeline(stack)
     approval = awaited(pipeline)
+    check_person(pipeline, approval)
     try:
         plan = read_plan(stack, approval)
     except Unshown as why:
