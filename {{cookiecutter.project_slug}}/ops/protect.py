@@ -71,10 +71,10 @@ def protect(stack: Stack) -> None:
     print(f"Approval rule template {name}: {done}. A pull request to {branch} needs {APPROVALS} of")
     for member in members:
         print(f"  {member}")
-    pages = codecommit.get_paginator("list_associated_approval_rule_templates_for_repository")
-    listed = [item for page in pages.paginate(repositoryName=repository)
-              for item in page["approvalRuleTemplateNames"]]
-    if name in listed:
+    answer = codecommit.list_associated_approval_rule_templates_for_repository(
+        repositoryName=repository  # a repository has at most 25, one page
+    )
+    if name in answer["approvalRuleTemplateNames"]:
         print(f"Repository {repository}: associated already.")
     else:
         codecommit.associate_approval_rule_template_with_repository(

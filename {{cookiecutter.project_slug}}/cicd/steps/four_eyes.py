@@ -101,7 +101,8 @@ def check(pipeline: str) -> str:
     if same := by & approved:
         raise Stop(f"{', '.join(sorted(same))} pushed or started this and approved it; another"
                    " reviewer must approve: make start")
-    return f"Pushed or started by {', '.join(sorted(by))}; approved by {', '.join(sorted(approved))}."
+    people = (", ".join(sorted(names)) for names in (by, approved))
+    return "Pushed or started by {}; approved by {}.".format(*people)
 
 
 def main() -> None:
