@@ -5,6 +5,7 @@ import fnmatch
 import functools
 import json
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -824,12 +825,15 @@ def test_every_build_takes_its_packages_from_the_index(stack, url: str, expected
 # ---- The whole -----------------------------------------------------------------------------------
 
 
-def test_make_stack_gives_the_stack_the_tag_of_the_project(default: Path) -> None:
+@pytest.mark.parametrize("typed", [[], ["TAGS=owner=data 'cost center=42'"]])
+def test_make_stack_gives_the_stack_its_tags(default: Path, typed: list[str]) -> None:
     """CloudFormation gives a stack's tags to each of its resources that can have tags."""
-    command = ["make", "--dry-run", "stack"]
+    command = ["make", "--dry-run", "stack", *typed]
     recipe = subprocess.run(command, cwd=default, capture_output=True, text=True, check=True).stdout
-    (deploy,) = re.findall(r"aws .*\bdeploy --stack-name (?:.*\\\n)*.*", recipe)
-    assert re.findall(r"--tags (.*?) --", deploy) == ["project=my-data-project"]
+    (line,) = (line for line in recipe.splitlines() if " stack --tags " in " ".join(line.split()))
+    words = shlex.split(line)
+    expected = typed[0].partition("=")[2] if typed else "project=my-data-project"
+    assert words[words.index("--tags") + 1] == expected
 
 
 @pytest.mark.parametrize("auth", AUTHS)

@@ -95,6 +95,7 @@ COMMANDS = [
     (["rollback", "TO=3f1c"], ["rollback", "--to", "3f1c"]),
     (["rollback", "YES=1"], ["rollback", "--yes", "1"]),
     (["drift"], ["drift"]),
+    (["protect"], ["protect"]),
     (["pin-cli"], ["pin-cli"]),
     (["pin-cli", "VERSION=1.27.0"], ["pin-cli", "1.27.0"]),
     (["destroy"], ["destroy"]),
@@ -453,6 +454,9 @@ def test_stack_brings_a_changed_default_to_an_existing_stack(quick_account) -> N
         "NotificationEmail": "",
         "DriftSchedule": "cron(0 4 * * ? *)",
         "Schedule": "cron(0 6 * * ? *)",
+        "FourEyes": "false",
+        "PermissionsBoundary": "",
+        "RolePath": "/",
         **dict.fromkeys(("VpcId", "SubnetIds", "SecurityGroupIds", "PackageIndexUrl"), ""),
     }
     (stack,) = quick_account.client("cloudformation").describe_stacks(StackName=SLUG)["Stacks"]

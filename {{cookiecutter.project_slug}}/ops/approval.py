@@ -185,8 +185,10 @@ def check_person(pipeline: Pipeline, approval: Approval) -> None:
     variables = {item["name"]: item["resolvedValue"] for item in record.get("variables", [])}
     started = record.get("trigger", {}).get("triggerDetail", "")
     if person(caller) in (person(variables.get(PUSHED_BY, "")), person(started)):
-        raise Stop(f"nothing is approved: {person(caller)} pushed or started this; another reviewer"
-                   " must approve it")
+        raise Stop(
+            f"nothing is approved: {person(caller)} pushed or started this; another reviewer"
+            " must approve it"
+        )
 
 
 def approve(stack: Stack, reason: str, yes: str) -> None:

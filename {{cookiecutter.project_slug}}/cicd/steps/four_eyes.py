@@ -49,7 +49,7 @@ def pusher(record: Record) -> str:
 
 def is_push(record: Record) -> bool:
     """Whether a push started an execution. AWS writes this, the caller cannot."""
-    return record.get("trigger", {}).get("triggerType") == PUSH
+    return bool(record.get("trigger", {}).get("triggerType") == PUSH)
 
 
 def commits(revisions: list[Record]) -> set[str]:
@@ -99,8 +99,10 @@ def check(pipeline: str) -> str:
     if not approved or UNKNOWN in approved:
         raise Stop(f"AWS does not say who approved {identity}")
     if same := by & approved:
-        raise Stop(f"{', '.join(sorted(same))} pushed or started this and approved it; another"
-                   " reviewer must approve: make start")
+        raise Stop(
+            f"{', '.join(sorted(same))} pushed or started this and approved it; another"
+            " reviewer must approve: make start"
+        )
     people = (", ".join(sorted(names)) for names in (by, approved))
     return "Pushed or started by {}; approved by {}.".format(*people)
 
