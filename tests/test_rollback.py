@@ -175,7 +175,7 @@ def test_a_rollback_shows_from_where_to_where_and_asks(operator: Operator) -> No
 )
 def test_a_rollback_goes_to(operator: Operator, releases, status, to, target) -> None:
     released(operator, *releases, status=status)
-    screen = operator.run("rollback", "--to", to)  # nobody is at the keyboard: nobody is asked
+    screen = operator.run("rollback", "--yes", "--to", to)
     assert screen.code == 0, screen.err
     (request,) = operator.cloud.called("RollbackStage")
     assert request["targetPipelineExecutionId"] == target
@@ -231,7 +231,7 @@ def test_a_target_must_be_the_only_one_of_its_name(operator: Operator) -> None:
     screen = operator.run("rollback", "--to", "a")
     said = "rollback: 2 executions begin with a; give TO more of its characters\n"
     assert (screen.code, screen.err) == (1, said)
-    assert operator.run("rollback", "--to", "aa").code == 0
+    assert operator.run("rollback", "--yes", "--to", "aa").code == 0
 
 
 def test_a_release_whose_files_have_expired_is_none_to_go_back_to(operator: Operator) -> None:
@@ -261,6 +261,16 @@ def test_a_rollback_that_is_not_confirmed_changes_nothing(operator: Operator, ty
     assert operator.cloud.called("RollbackStage") == []
 
 
+@pytest.mark.parametrize(("terminal", "typed"), [(True, None), (False, "y\n"), (False, "")])
+def test_without_a_terminal_nothing_is_rolled_back(operator: Operator, terminal, typed) -> None:
+    released(operator, "a", "b")
+    operator.terminal = terminal
+    screen = operator.run("rollback", typed=typed)
+    refused = "nothing is changed: there is no terminal to ask at. To do it unasked, add YES=1"
+    assert (screen.code, screen.err) == (1, f"rollback: {refused}\n")
+    assert operator.cloud.called("RollbackStage") == []
+
+
 def test_after_a_failure_the_rollback_says_what_failed(operator: Operator) -> None:
     released(operator, "a", "b")
     operator.cloud.started(C, "cccc99990000")
@@ -278,6 +288,7 @@ def test_what_aws_cannot_roll_back_is_reverted(operator: Operator) -> None:
     outdated = Refusal("UnableToRollbackStageException", "The pipeline version has changed.")
     operator.cloud.answers["RollbackStage"] = lambda _: outdated
     said = f"rollback: AWS cannot roll back: The pipeline version has changed. {REVERT}\n"
-    assert operator.run("rollback").err == said
+    assert operator.run("rollback", "--yes").err == said
     operator.cloud.answers["RollbackStage"] = lambda _: Refusal("ConflictException", "busy")
-    assert operator.run("rollback").err == "rollback: AWS refuses RollbackStage: busy\n"
+    refused = "rollback: AWS refuses RollbackStage: busy\n"
+    assert operator.run("rollback", "--yes").err == refused

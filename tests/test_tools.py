@@ -86,15 +86,20 @@ COMMANDS = [
     (["logs", "BUILD=qa"], ["logs", "--build", "qa"]),
     (["approve"], ["approve"]),
     (["approve", "REASON=looks good"], ["approve", "--reason", "looks good"]),
+    (["approve", "YES=1"], ["approve", "--yes", "1"]),
+    (["approve", "YES=delete"], ["approve", "--yes", "delete"]),
     (["reject", "REASON=not today"], ["reject", "--reason", "not today"]),
     (["releases"], ["releases"]),
     (["releases", "COUNT=3"], ["releases", "--count", "3"]),
     (["rollback"], ["rollback"]),
     (["rollback", "TO=3f1c"], ["rollback", "--to", "3f1c"]),
+    (["rollback", "YES=1"], ["rollback", "--yes", "1"]),
     (["drift"], ["drift"]),
+    (["protect"], ["protect"]),
     (["pin-cli"], ["pin-cli"]),
     (["pin-cli", "VERSION=1.27.0"], ["pin-cli", "1.27.0"]),
     (["destroy"], ["destroy"]),
+    (["destroy", "YES=my-stack"], ["destroy", "--yes", "my-stack"]),
     (["destroy", "KEEP_DEPLOYMENTS=1"], ["destroy", "--keep-deployments"]),
 ]
 
@@ -125,6 +130,7 @@ LITERALLY = [
     [
         ("reject", "REASON", "--reason"),
         ("rollback", "TO", "--to"),
+        ("approve", "YES", "--yes"),
         ("logs", "BUILD", "--build"),
         ("releases", "COUNT", "--count"),
         ("doctor", "PARAMETERS", "--parameters"),
@@ -145,11 +151,12 @@ def test_a_reason_reaches_the_approval_literally(make: Make, operator: Operator,
 
 
 @pytest.mark.parametrize(
-    "target", ["doctor", "secrets", "logs", "reject", "releases", "rollback", "pin-cli", "destroy"]
+    "target", "doctor secrets logs approve reject releases rollback pin-cli destroy".split()
 )
 def test_the_environments_own_variables_mean_nothing_here(make: Make, target: str) -> None:
     foreign = {"ENV": "/root/.shrc", "STACK": "other", "REGION": "eu-west-1", "REASON": "x"}
-    foreign |= {"TO": "x", "BUILD": "x", "COUNT": "x", "VERSION": "x", "KEEP_DEPLOYMENTS": "1"}
+    foreign |= {"TO": "x", "BUILD": "x", "COUNT": "x", "VERSION": "x", "YES": "1"}
+    foreign |= {"KEEP_DEPLOYMENTS": "1"}
     words, _ = json.loads(make.text(target, **foreign, PARAMETERS="A=b"))
     assert words == [*ENTRANCE, target]
 
@@ -447,6 +454,9 @@ def test_stack_brings_a_changed_default_to_an_existing_stack(quick_account) -> N
         "NotificationEmail": "",
         "DriftSchedule": "cron(0 4 * * ? *)",
         "Schedule": "cron(0 6 * * ? *)",
+        "FourEyes": "false",
+        "PermissionsBoundary": "",
+        "RolePath": "/",
         **dict.fromkeys(("VpcId", "SubnetIds", "SecurityGroupIds", "PackageIndexUrl"), ""),
     }
     (stack,) = quick_account.client("cloudformation").describe_stacks(StackName=SLUG)["Stacks"]

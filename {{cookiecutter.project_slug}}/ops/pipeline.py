@@ -313,7 +313,7 @@ class Rollback:
         return str(execution["pipelineExecutionId"])
 
 
-def roll_back(stack: Stack, prefix: str) -> None:
+def roll_back(stack: Stack, prefix: str, yes: str) -> None:
     """Chooses, shows, asks and rolls back."""
     rollback = Rollback(stack)
     target = rollback.choose(prefix)
@@ -322,8 +322,7 @@ def roll_back(stack: Stack, prefix: str) -> None:
     print(f"From: {rollback.origin_line()}")
     print(f"To:   {rollback.line(execution, when(target['lastUpdateTime']))}")
     print("The build plans it anew, and stops where data would be lost. What jobs wrote stays.")
-    if not agreed("Roll production back?"):
-        raise Stop("nothing is changed")
+    agreed("Roll production back?", yes, "nothing is changed")
     print(f"Started execution {rollback.start(execution)}.")
     print("Follow it: make logs BUILD=prod, make status")
     print("The branch is not changed. Revert there too, or the next push deploys it again.")

@@ -47,8 +47,8 @@ class Project:
     def parameters(self) -> dict[str, str]:
         """The parameters that `make stack` passes: the file's defaults, then the changes.
 
-        `aws cloudformation deploy` keeps a parameter's old value unless it gets another, so without
-        this a default that changed in the repository would never reach the stack.
+        CloudFormation keeps a parameter's old value unless it gets another, so without this a
+        default that changed in the repository would never reach the stack.
         """
         with reading(STACK) as text:
             declared: dict[str, Any] = yaml.load(text, Loader)["Parameters"]

@@ -15,6 +15,12 @@ PLACEHOLDER = "not-set"
 # sentence for people that says the same.
 LOSES_DATA, DATA_LOSS = "LOSES_DATA", "DATA_LOSS"
 
+# Exported by the build `plan`: the checksum of the plan that its approval is about.
+PLAN_SHA256 = "PLAN_SHA256"
+
+# The pipeline's variable for the ARN of who pushed.
+PUSHED_BY = "PUSHED_BY"
+
 # Exported by the build `drift`: one of the four words below, and DRIFT, a sentence for people.
 DRIFT_STATUS, DRIFT = "DRIFT_STATUS", "DRIFT"
 IN_SYNC, DRIFTED, UNKNOWN, NO_RELEASE = "in-sync", "drifted", "unknown", "no-release"
