@@ -5,6 +5,7 @@ from weakening import BUNDLE, IAM, PINS, STACK, Drop, Edit, New, Weakening, may,
 QA, PLAN, PRODUCTION, PULL_REQUEST = (
     f"cicd/buildspecs/{name}.yml" for name in ("qa", "plan", "production", "pull_request")
 )
+DRIFT_BUILD = "cicd/buildspecs/drift.yml"
 NUTTER, INSTALL, DRIFT = (
     f"cicd/steps/{name}.sh" for name in ("run_nutter", "install_cli", "drift")
 )
@@ -189,7 +190,7 @@ RIGHTS = [
     ),
     row(
         "QA writes the plan",
-        may("QaBuildRole", "s3:PutObject", '!Sub "${ArtifactBucket.Arn}/*/Plan/*"'),
+        may("QaBuildRole", "s3:PutObject", '!Sub "${ArtifactBucket.Arn}/????????????????????/Plan/*"'),
         says="QaBuildRole",
     ),
     row(
@@ -199,7 +200,7 @@ RIGHTS = [
     ),
     row(
         "the plan build writes sources",
-        may("ProdBuildRole", "s3:PutObject", '!Sub "${ArtifactBucket.Arn}/*/Source/*"'),
+        may("ProdBuildRole", "s3:PutObject", '!Sub "${ArtifactBucket.Arn}/????????????????????/Source/*"'),
         says="ProdBuildRole",
     ),
     row(
@@ -209,8 +210,28 @@ RIGHTS = [
     ),
     row(
         "a pull request reads artifacts",
-        may("PullRequestBuildRole", "s3:GetObject", '!Sub "${ArtifactBucket.Arn}/*/Wheel/*"'),
+        may("PullRequestBuildRole", "s3:GetObject", '!Sub "${ArtifactBucket.Arn}/????????????????????/Wheel/*"'),
         says="PullRequestBuildRole",
+    ),
+    row(
+        "QA writes what the production builds run",
+        may("QaBuildRole", "s3:PutObject", '!Sub "${CicdBucket.Arn}/cicd.zip"'),
+        says="QaBuildRole",
+    ),
+    row(
+        "QA's artifact may lie in another's folder",
+        Edit("????????????????????/Wheel/*", "*/Wheel/*", of("QaBuildRole")),
+        says="QaBuildRole",
+    ),
+    row(
+        "QA decrypts whatever the key protects",
+        Drop("Condition:", "Sid: KeyOfTheBuckets"),
+        says="kms:Decrypt",
+    ),
+    row(
+        "QA decrypts production's secret",
+        Edit("SecretARN: !Ref QaSecret", "SecretARN: !Ref ProdSecret"),
+        says="QaBuildRole may decrypt ProdSecret",
     ),
     row("QA administers rights", may("QaBuildRole", "'iam:*'"), says="iam:*"),
     row("production's builds may do anything", may("ProdBuildRole", '"*"'), says="ProdBuildRole"),
@@ -634,6 +655,7 @@ STARTS = [
         Edit("PollForSourceChanges: false", "PollForSourceChanges: true"),
         says="PollForSourceChanges",
     ),
+    row("pull requests run in the VPC of the workspaces", Edit('Default: "false"', 'Default: "true"', of("PullRequestsInVpc")), says="PullRequestsInVpc"),
     row("nobody hears of a failed pipeline", Edit("    Properties:\n", "    Properties:\n      State: DISABLED\n", of("PipelineFailedRule")), says="PipelineFailedRule"),
     row("nobody hears of a failed comparison", Edit("[FAILED, FAULT, TIMED_OUT]", "[STOPPED]", of("DriftFailedRule")), says="DriftFailedRule"),
 ]
@@ -660,13 +682,18 @@ PIPELINE = [
     ),
     row(
         "production's commands come from QA's artifact",
-        Edit("PrimarySource: Source", "PrimarySource: Wheel", "- Name: Deploy\n"),
+        Edit("PrimarySource: Cicd", "PrimarySource: Wheel", "- Name: Deploy\n"),
         says="PrimarySource",
     ),
     row(
-        "the plan's commands come from QA's artifact",
-        Edit("PrimarySource: Source", "PrimarySource: Wheel", "- Name: Plan\n"),
+        "the plan's commands come from the commit",
+        Edit("PrimarySource: Cicd", "PrimarySource: Source", "- Name: Plan\n"),
         says="PrimarySource",
+    ),
+    row(
+        "the administrator's cicd/ is the repository's",
+        Edit("Category: Source, Owner: AWS, Provider: S3", "Category: Source, Owner: AWS, Provider: ECR"),
+        says="Cicd",
     ),
     row(
         "production deploys any plan",
@@ -762,8 +789,8 @@ COMMANDS = [
     row("a script does not stop", Edit("set -euo pipefail", "set -u", file=NUTTER), says="set -euo pipefail"),
     row("a script always ends well", Edit('exit "$status"', "exit 0", file=NUTTER), says="exit 0"),
     row("QA without the preflight", Drop("preflight.py qa", file=QA), says="preflight.py"),
-    row("production without the preflight", Drop("preflight.py prod", file=PRODUCTION), says="preflight.py"),
-    row("the plan without the preflight", Drop("preflight.py prod", file=PLAN), says="preflight.py"),
+    row("production without the preflight", Drop('preflight.py" prod', file=PRODUCTION), says="preflight.py"),
+    row("the plan without the preflight", Drop('preflight.py" prod', file=PLAN), says="preflight.py"),
     row("QA without the check", Edit("make check lint test build", "make lint test build", file=QA), says="make check"),
     row("QA without the tests", Edit("make check lint test build", "make check lint build", file=QA), says="make test"),
     row("QA without warnings", Edit("validate --strict -t qa", "validate -t qa", file=QA), says="--strict"),
@@ -771,19 +798,23 @@ COMMANDS = [
     row("the plan is not validated", Drop("bundle validate", file=PLAN), says="validate"),
     row("QA without nutter", Drop("run_nutter.sh qa", file=QA), says="run_nutter.sh"),
     row("QA is validated after it was deployed", Drop("bundle validate", file=QA), Edit("      - bash cicd/steps/run_nutter.sh qa", "      - databricks bundle validate --strict -t qa\n      - bash cicd/steps/run_nutter.sh qa", file=QA), says="validate"),
-    row("the plan is not shown", Drop("plan.py show", file=PLAN), says="plan.py show"),
+    row("the plan is not shown", Drop('plan.py" show', file=PLAN), says="plan.py show"),
     row("the plan's checksum is not handed on", Drop("export PLAN_SHA256", file=PLAN), says="PLAN_SHA256"),
-    row("the wheel's checksum is a constant", Edit('WHEEL_SHA256="$(sha256sum dist/*.whl | cut -d \' \' -f 1)"', "WHEEL_SHA256=x", file=PLAN), says="WHEEL_SHA256"),
-    row("the plan build deploys", Edit("databricks bundle plan -t prod -o json >plan.json", "databricks bundle plan -t prod -o json >plan.json && databricks bundle deploy -t prod", file=PLAN), says="deploy"),
-    row("production deploys without the plan", Edit('python cicd/steps/deploy.py "$CODEBUILD_SRC_DIR_Plan/plan.json"', "databricks bundle deploy -t prod --auto-approve", file=PRODUCTION), says="deploy"),
+    row("the wheel's checksum is a constant", Edit("WHEEL_SHA256=", "WHEEL_SHA256=x  # ", file=PLAN), says="WHEEL_SHA256"),
+    row("the plan build deploys", command(PLAN, "- databricks bundle plan", "databricks bundle deploy -t prod"), says="deploy"),
+    row("production deploys without the plan", Edit('python "$STEPS/deploy.py" "$CODEBUILD_SRC_DIR_Plan/plan.json"', "databricks bundle deploy -t prod --auto-approve", file=PRODUCTION), says="deploy"),
     row("a pull request is not tested", Drop("make test", file=PULL_REQUEST), says="make test"),
     row("a pull request is not checked", Drop("make check", file=PULL_REQUEST), says="make check"),
     row("a pull request gets no comment", Drop("post_build:", file=PULL_REQUEST), says="comment.py"),
     row("QA hands on all of its files", Edit('files: ["dist/*.whl"]', 'files: ["**/*"]', file=QA), says="dist/*.whl"),
     row("the plan hands on a wheel", Edit("files: [plan.json, plan.md]", "files: [plan.json, plan.md, dist/*]", file=PLAN), says="plan.json"),
-    row("a log shows the environment", command(PLAN, "- python cicd/steps/preflight.py prod", "printenv"), says="printenv"),
+    row("a log shows the environment", command(PLAN, "- databricks bundle plan", "printenv"), says="printenv"),
     row("a log shows every command with its values", command(QA, "- make check lint", "set -x"), says="set -x"),
-    row("nothing is compared with production", Edit("bash cicd/steps/drift.sh && ", "", of("DriftBuild")), says="drift"),
+    row("nothing is compared with production", Drop("drift.sh", file=DRIFT_BUILD), says="drift.sh"),
+    row("the plan takes another cicd/ than the administrator's", Drop("same_cicd.py", file=PLAN), says="same_cicd.py"),
+    row("the plan runs the commit's own steps", Edit('STEPS="$CODEBUILD_SRC_DIR/cicd/steps"', 'STEPS="$CODEBUILD_SRC_DIR_Source/cicd/steps"', file=PLAN), says="STEPS"),
+    row("production runs the commit's own steps", Edit('python "$STEPS/deploy.py"', "python cicd/steps/deploy.py", file=PRODUCTION), says="deploy.py"),
+    row("production takes whatever wheel is there", Drop("take_wheel.sh", file=PRODUCTION), says="take_wheel.sh"),
 ]
 
 TARGETS = [

@@ -84,6 +84,12 @@ FACTS = {
     ],
 }
 
+# Types whose resources other checks judge, or that have nothing to weaken.
+OTHERS = {
+    *"AWS::IAM::Role AWS::IAM::Policy AWS::IAM::ManagedPolicy AWS::S3::BucketPolicy".split(),
+    *"AWS::SNS::TopicPolicy AWS::SNS::Subscription AWS::SecretsManager::ResourcePolicy".split(),
+}
+
 
 def look_up(node: object, path: str, place: Place) -> tuple[str, Place]:
     """The value under a path, and its place: if there is none, that of what is nearest."""
@@ -110,8 +116,20 @@ def resources_have_their_settings(stack: Stack) -> Findings:
                 yield place, f"{name}: {setting} is {state}: {reason}"
 
 
+@check
+def types_are_known(stack: Stack) -> Findings:
+    """Each resource has a type whose settings are checked; of another one, a person has to judge."""
+    for name, kind in stack.types.items():
+        if kind and kind not in OTHERS | FACTS.keys() and not kind.startswith("AWS::IAM::"):
+            message = "nothing here checks its settings; add its type to ops/check/facts.py"
+            yield stack.resources.at[name], f"{name} is a {kind}: {message}"
+
+
 BAD = """x y"$(z)'<"""
-BAD_ADDRESSES = ["http://example.com", "https://user:word@example.com", "https://a.com b"]
+BAD_ADDRESSES = [
+    "http://example.com",
+    "https://user:word@example.com",  # accepted: password (an example of what is refused)
+]
 SECRET_NAME = re.compile(r"(token|password|secret|credential|apikey)$", re.IGNORECASE)
 
 
