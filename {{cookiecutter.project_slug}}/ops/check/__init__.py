@@ -15,7 +15,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 # A module with checks is imported here, or they do not run.
-from ops.check import agreement, buildspecs, environments, facts, gate, leaks, rights, targets, trust  # noqa: F401
+from ops.check import (  # noqa: F401
+    agreement,
+    buildspecs,
+    declarations,
+    environments,
+    facts,
+    gate,
+    leaks,
+    rights,
+    targets,
+    trust,
+)
 from ops.check.bundle import Bundle
 from ops.check.files import STACK, Files
 from ops.check.reading import CHECKS, FIRST, Check, Finding, Findings, NotCheckedError, Place, check

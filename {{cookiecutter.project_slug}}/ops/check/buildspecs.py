@@ -44,7 +44,9 @@ def failed_phases_stop_their_build(files: Files) -> Findings:
     for spec in files.buildspecs.values():
         for part in maps(spec):
             if part.get("on-failure", "ABORT") != "ABORT":
-                message = f"on-failure is {plain(part['on-failure'])}, which hides a failure; remove it"
+                message = (
+                    f"on-failure is {plain(part['on-failure'])}, which hides a failure; remove it"
+                )
                 yield part.at["on-failure"], message
 
 
@@ -93,9 +95,14 @@ GATES = {
         *(f"make {gate}" for gate in ("check", "lint", "test", "build")),
         r"comment\.py",
     ],
-    "cicd/steps/drift.sh": [r"deployed\.py", r"preflight\.py prod", r"plan -t prod", r"plan\.py drift"],
+    "cicd/steps/drift.sh": [
+        r"deployed\.py",
+        r"preflight\.py prod",
+        r"plan -t prod",
+        r"plan\.py drift",
+    ],
     "cicd/steps/install_cli.sh": [r"\$actual = \$published", r"DATABRICKS_CLI_SHA256", "unzip"],
-    "cicd/steps/take_wheel.sh": [r"rm -rf dist", r"_Wheel/dist/\*\.whl"],
+    "cicd/steps/take_wheel.sh": [r"rm -rf dist", r"\.whl"],
 }
 # What a build must not run.
 NEVER = {
@@ -130,11 +137,19 @@ def gates_are_passed_in_order(files: Files) -> Findings:
                 words = gate.replace("\\", "")
                 before = any(re.search(gate, text) for _, text in steps)
                 state = "comes too early" if before else "is not run"
-                yield Place(file, 1), f"`{words}` {state}; put it where ops/check/buildspecs.py has it"
+                yield (
+                    Place(file, 1),
+                    f"`{words}` {state}; put it where ops/check/buildspecs.py has it",
+                )
                 continue
             position = later[0]
-            if re.search(r"\|\||;", re.sub(r"\$\(.*?\)", "", steps[position][1])) and file in files.buildspecs:
-                message = f"a failure of `{steps[position][1].splitlines()[0].strip()}` may not count"
+            if (
+                re.search(r"\|\||;", re.sub(r"\$\(.*?\)", "", steps[position][1]))
+                and file in files.buildspecs
+            ):
+                message = (
+                    f"a failure of `{steps[position][1].splitlines()[0].strip()}` may not count"
+                )
                 yield steps[position][0], f"{message}; give it a command of its own"
     for file, pattern in NEVER.items():
         for place, text in sequence(files, file) if file in files.text else ():

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ops.check.reading import Findings, Map, Place, Seq, check
 from ops.check.stack import Stack, plain
@@ -51,7 +51,9 @@ FACTS = {
         Fact("Properties.ExecutionMode", "SUPERSEDED", "no older commit overtakes a newer one"),
         Fact("Properties.ArtifactStore.EncryptionKey.Id", OWN_KEY, ENCRYPTED),
     ],
-    "AWS::Events::Rule": [Fact("Properties.State", "|ENABLED", "the stack relies on it; remove it")],
+    "AWS::Events::Rule": [
+        Fact("Properties.State", "|ENABLED", "the stack relies on it; remove it")
+    ],
     KEY: [Fact("Properties.EnableKeyRotation", "True", "AWS renews the key; set it to true")],
     "AWS::Logs::LogGroup": [
         Fact("Properties.KmsKeyId", OWN_KEY, ENCRYPTED),
@@ -80,18 +82,22 @@ FACTS = {
     "AWS::SNS::Topic": [Fact("Properties.KmsMasterKeyId", OWN_KEY, ENCRYPTED)],
     "AWS::SecretsManager::Secret": [
         Fact("Properties.KmsKeyId", OWN_KEY, ENCRYPTED),
-        Fact("Properties.SecretString", "", "the value would be in this file; `make secrets` sets it"),
+        Fact(
+            "Properties.SecretString", "", "the value would be in this file; `make secrets` sets it"
+        ),
     ],
 }
 
 # Types whose resources other checks judge, or that have nothing to weaken.
 OTHERS = {
-    *"AWS::IAM::Role AWS::IAM::Policy AWS::IAM::ManagedPolicy AWS::S3::BucketPolicy".split(),
-    *"AWS::SNS::TopicPolicy AWS::SNS::Subscription AWS::SecretsManager::ResourcePolicy".split(),
+    "AWS::S3::BucketPolicy",
+    "AWS::SNS::Subscription",
+    "AWS::SNS::TopicPolicy",
+    "AWS::SecretsManager::ResourcePolicy",
 }
 
 
-def look_up(node: object, path: str, place: Place) -> tuple[str, Place]:
+def look_up(node: Any, path: str, place: Place) -> tuple[str, Place]:
     """The value under a path, and its place: if there is none, that of what is nearest."""
     for key in path.split("."):
         if isinstance(node, Map):
@@ -118,7 +124,7 @@ def resources_have_their_settings(stack: Stack) -> Findings:
 
 @check
 def types_are_known(stack: Stack) -> Findings:
-    """Each resource has a type whose settings are checked; of another one, a person has to judge."""
+    """Each resource has a type whose settings are checked; a person judges any other."""
     for name, kind in stack.types.items():
         if kind and kind not in OTHERS | FACTS.keys() and not kind.startswith("AWS::IAM::"):
             message = "nothing here checks its settings; add its type to ops/check/facts.py"

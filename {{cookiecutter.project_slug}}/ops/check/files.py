@@ -122,11 +122,11 @@ class Files:
         return pins
 
     def accepts(self, finding: Finding) -> bool:
-        """Whether the finding's line has a comment `accepted: WHAT (reason)`; WHAT is in the message."""
+        """Whether its line has a comment `accepted: WHAT (reason)`; WHAT is in the message."""
         lines = self.text.get(finding.place.file, "").splitlines()
         line = "".join(lines[finding.place.line - 1 : finding.place.line])
         comment = re.search(r"#.*\baccepted: (\S+) \(.+\)", line)
-        return bool(comment) and comment[1] in finding.message
+        return comment is not None and comment[1] in finding.message
 
     def readable(self, file: str) -> str:
         """The text of a file; "" if the file is missing or cannot be parsed."""

@@ -6,12 +6,19 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ops.check.files import Files
-from ops.check.reading import Findings, Map, Place, check, items, maps
+from ops.check.reading import Findings, Map, Place, check, items
 from ops.check.rights import project
 from ops.check.stack import Build, Stack, plain, references
 
 PROD = "prod"  # the target that an approval protects
-SHOWN = "COMMIT CREATES UPDATES RECREATES DELETES DATA_LOSS".split()  # in the approval's text
+SHOWN = [
+    "COMMIT",
+    "CREATES",
+    "UPDATES",
+    "RECREATES",
+    "DELETES",
+    "DATA_LOSS",
+]  # in the approval's text
 CHECKSUMS = {"PLAN_SHA256", "WHEEL_SHA256"}
 DEPLOYS = re.compile(r"\bdeploy\.py\b|\bbundle\b[^|;&]*\s(deploy|destroy|run)\b|\brun_job\.sh\b")
 
@@ -130,7 +137,9 @@ def production_deploys_the_approved_plan(files: Files, stack: Stack) -> Findings
 def is_after_deployment(stack: Stack, action: Action) -> bool:
     """Whether an earlier action of the same stage has deployed the plan, as before a job's run."""
     return any(
-        one.when[0] == action.when[0] and one.when < action.when and "Plan" in one.artifacts("InputArtifacts")
+        one.when[0] == action.when[0]
+        and one.when < action.when
+        and "Plan" in one.artifacts("InputArtifacts")
         for one in of_prod(stack)
     )
 
@@ -172,7 +181,10 @@ def sources_are_the_stacks_own(stack: Stack) -> Findings:
         if action.kind not in wanted:
             message = f"{action.name} comes from {action.kind}; take CodeCommit, or S3 for Cicd"
             yield action.parts.at["ActionTypeId"], message
-        for key, pattern in {**wanted.get(action.kind, {}), "PollForSourceChanges": "False"}.items():
+        for key, pattern in {
+            **wanted.get(action.kind, {}),
+            "PollForSourceChanges": "False",
+        }.items():
             value = plain(action.configuration.get(key))
             if action.kind in wanted and not re.fullmatch(pattern, value):
                 message = f"{action.name}: {key} is {value or 'not set'}; name what is the stack's"
@@ -207,21 +219,29 @@ def mismatches(pattern: Map, wanted: dict[str, list[str]]) -> Iterator[tuple[str
 def rules_start_what_they_are_for(files: Files, stack: Stack) -> Findings:
     """A push to the branch starts the pipeline, a pull request a build that has no credential."""
     for name, rule in stack.of_type("AWS::Events::Rule").items():
-        pattern, place = rule.mapping("EventPattern"), stack.resources.at[name]
+        pattern = rule.mapping("EventPattern")
         for target in rule.sequence("Targets").mappings():
             arn = references(target.get("Arn"))
             build = next((one for one in stack.builds if one.name in arn), None)
-            kinds = [stack.types.get(one, "") for one in arn]
-            wanted = PUSH if "AWS::CodePipeline::Pipeline" in kinds else PULL_REQUEST
-            if not (build or wanted is PUSH):
-                continue
-            if pattern:
-                for key, found in mismatches(pattern, wanted):
-                    message = f"{key} is {found or 'not set'}, not {', '.join(wanted[key])}; restore it"
-                    yield rule.at.get("EventPattern", place), f"{name}: {key} of the event: {message}"
+            wanted = PULL_REQUEST if build else PUSH if {*arn} & pipelines(stack) else {}
+            for key, found in mismatches(pattern, wanted) if pattern else ():
+                message = f"is {found or 'not set'}, not {', '.join(wanted[key])}; restore it"
+                yield rule.at["EventPattern"], f"{name}: {key} of the event {message}"
             if build and (build.targets if pattern else deploys(files, build)):
                 message = "it has a credential" if pattern else "it changes its target"
-                yield target.at["Arn"], f"{name} starts {build.name}, but {message}; start another one"
+                yield target.at["Arn"], f"{name} starts {build.name}, but {message}; start another"
+
+
+def pipelines(stack: Stack) -> set[str]:
+    """The logical names of the pipelines."""
+    return {*stack.of_type("AWS::CodePipeline::Pipeline")}
+
+
+@check
+def rules_override_variables_only(stack: Stack) -> Findings:
+    """What a rule's event says changes no build but by its variables."""
+    for name, rule in stack.of_type("AWS::Events::Rule").items():
+        for target in rule.sequence("Targets").mappings():
             for word in re.findall(r'"(\w+Override)"', plain(target.get("InputTransformer"))):
                 if word != "environmentVariablesOverride":
                     yield target.at["InputTransformer"], f"{name} sets {word}; remove it"
@@ -239,4 +259,7 @@ def failures_are_mailed(stack: Stack) -> Findings:
         for key, ends in ENDS.items():
             missing = ends - {plain(item) for item in items(detail.get(key))}
             if key in detail and missing:
-                yield detail.at[key], f"{name} does not hear of {', '.join(sorted(missing))}; add it"
+                yield (
+                    detail.at[key],
+                    f"{name} does not hear of {', '.join(sorted(missing))}; add it",
+                )

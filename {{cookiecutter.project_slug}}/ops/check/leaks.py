@@ -32,7 +32,16 @@ GENERATED = {".git", ".venv", "node_modules", "dist", "build", "venv", ".databri
 
 def committed(root: Path) -> list[str]:
     """The files that git has or would take; without git, all but what tools generate."""
-    command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    command = [
+        "git",
+        "-C",
+        str(root),
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+    ]
     if (root / ".git").exists():
         listing = subprocess.run(command, capture_output=True, text=True)
         if listing.returncode == 0:
@@ -51,13 +60,15 @@ def no_secret_is_committed(files: Files) -> Findings:
         text = path.read_bytes().decode("utf-8", errors="ignore")
         for what, match in ((w, m) for w, form in FORMS.items() for m in re.finditer(form, text)):
             line = text.count("\n", 0, match.start()) + 1
-            message = f"holds {what}; remove it, and make it worthless: git keeps what was committed"
+            message = (
+                f"holds {what}; remove it, and make it worthless: git keeps what was committed"
+            )
             yield Place(name, line), message
 
 
 @check
 def no_compiled_python_is_committed(files: Files) -> Findings:
-    """No compiled module is committed: Python would run it in place of the source that is reviewed."""
+    """No compiled module is committed: it would run in place of the reviewed source."""
     in_git = (files.root / ".git").exists()
     for name in committed(files.root):
         # Without git, as in the pipeline, Python itself has just compiled what this check imports.
@@ -66,8 +77,18 @@ def no_compiled_python_is_committed(files: Files) -> Findings:
             yield Place(name, 1), message
 
 
-INDEX = re.compile(r"(PIP|UV)_\w*(INDEX|FIND_LINKS|TRUSTED|INSECURE)\w*|PIP_CONFIG_FILE|UV_CONFIG_FILE")
-HOOKS = {"PYTHONSTARTUP", "PYTHONPATH", "PYTHONHOME", "BASH_ENV", "ENV", "LD_PRELOAD", "PROMPT_COMMAND"}
+INDEX = re.compile(
+    r"(PIP|UV)_\w*(INDEX|FIND_LINKS|TRUSTED|INSECURE)\w*|PIP_CONFIG_FILE|UV_CONFIG_FILE"
+)
+HOOKS = {
+    "PYTHONSTARTUP",
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "BASH_ENV",
+    "ENV",
+    "LD_PRELOAD",
+    "PROMPT_COMMAND",
+}
 
 
 def assigned(files: Files, stack: Stack) -> Iterator[tuple[Place, str, str]]:
@@ -92,10 +113,18 @@ def packages_come_from_one_index(files: Files, stack: Stack) -> Findings:
         if name in HOOKS:
             yield place, f"{name} runs code before each program; remove it"
     toml: dict[str, Any] = tomllib.loads(files.readable("pyproject.toml"))
-    settings = {**toml.get("tool", {}).get("uv", {}), **toml.get("tool", {}).get("uv", {}).get("pip", {})}
+    settings = {
+        **toml.get("tool", {}).get("uv", {}),
+        **toml.get("tool", {}).get("uv", {}).get("pip", {}),
+    }
     for key in settings.keys() & {"index", "index-url", "extra-index-url", "find-links", "sources"}:
-        line = next(files.search(rf"(?m)\b{key}\b", "pyproject.toml"), (Place("pyproject.toml", 1),))[0]
-        yield line, f"tool.uv has {key}: packages from elsewhere; set PackageIndexUrl in cicd/stack.yml"
+        line = next(
+            files.search(rf"(?m)\b{key}\b", "pyproject.toml"), (Place("pyproject.toml", 1),)
+        )[0]
+        yield (
+            line,
+            f"tool.uv has {key}: packages from elsewhere; set PackageIndexUrl in cicd/stack.yml",
+        )
 
 
 KNOWN = "https://github.com/databricks/cli/releases/download"
@@ -104,7 +133,10 @@ KNOWN = "https://github.com/databricks/cli/releases/download"
 @check
 def client_comes_from_a_known_place(files: Files) -> Findings:
     """The client is loaded over https; from another host only if its checksum is pinned."""
-    url, place = files.pins.text("DATABRICKS_CLI_BASE_URL"), files.pins.at.get("DATABRICKS_CLI_BASE_URL")
+    url, place = (
+        files.pins.text("DATABRICKS_CLI_BASE_URL"),
+        files.pins.at.get("DATABRICKS_CLI_BASE_URL"),
+    )
     if not place:
         return
     if not re.match(r"https://[\w.-]+(/|$)", url):

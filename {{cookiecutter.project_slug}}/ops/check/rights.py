@@ -17,33 +17,45 @@ from ops.check.trust import (
     users,
 )
 
+
+def rights(words: str) -> set[str]:
+    """The rights in a text."""
+    return set(words.split())
+
+
 # The rights that a role may have, by who uses it. One more: add it here for all such roles, or
 # accept it where it is given: `# accepted: ACTION (reason)`.
-BUILD_WITHOUT_ENVIRONMENT = {
-    *"logs:CreateLogStream logs:PutLogEvents".split(),
-    *"codecommit:GetCommit codecommit:GitPull codecommit:PostCommentForPullRequest".split(),
-    *"codebuild:BatchPutTestCases codebuild:CreateReport codebuild:CreateReportGroup".split(),
-    "codebuild:UpdateReport",
-    *"ec2:CreateNetworkInterface ec2:CreateNetworkInterfacePermission".split(),
-    *"ec2:DeleteNetworkInterface ec2:DescribeDhcpOptions ec2:DescribeNetworkInterfaces".split(),
-    *"ec2:DescribeSecurityGroups ec2:DescribeSubnets ec2:DescribeVpcs".split(),
-}
+BUILD_WITHOUT_ENVIRONMENT = rights(
+    """
+    codebuild:BatchPutTestCases codebuild:CreateReport codebuild:CreateReportGroup
+    codebuild:UpdateReport
+    codecommit:GetCommit codecommit:GitPull codecommit:PostCommentForPullRequest
+    ec2:CreateNetworkInterface ec2:CreateNetworkInterfacePermission ec2:DeleteNetworkInterface
+    ec2:DescribeDhcpOptions ec2:DescribeNetworkInterfaces ec2:DescribeSecurityGroups
+    ec2:DescribeSubnets ec2:DescribeVpcs
+    logs:CreateLogStream logs:PutLogEvents
+    """
+)
+BUILD_OF_AN_ENVIRONMENT = BUILD_WITHOUT_ENVIRONMENT | rights(
+    """
+    codepipeline:GetPipelineState codepipeline:ListActionExecutions
+    kms:Decrypt kms:GenerateDataKey
+    s3:GetBucketAcl s3:GetBucketLocation s3:GetObject s3:GetObjectVersion s3:ListBucket s3:PutObject
+    secretsmanager:GetSecretValue sns:Publish sts:GetWebIdentityToken
+    """
+)
 MAY = {
-    CODEBUILD: BUILD_WITHOUT_ENVIRONMENT
-    | {
-        *"s3:GetBucketAcl s3:GetBucketLocation s3:ListBucket".split(),
-        *"s3:GetObject s3:GetObjectVersion s3:PutObject kms:Decrypt kms:GenerateDataKey".split(),
-        *"codepipeline:GetPipelineState codepipeline:ListActionExecutions".split(),
-        *"secretsmanager:GetSecretValue sns:Publish sts:GetWebIdentityToken".split(),
-    },
-    PIPELINE: {
-        *"codecommit:CancelUploadArchive codecommit:GetBranch codecommit:GetCommit".split(),
-        *"codecommit:GetRepository codecommit:GetUploadArchiveStatus".split(),
-        *"codecommit:UploadArchive codebuild:BatchGetBuilds codebuild:StartBuild".split(),
-        *"s3:GetBucketAcl s3:GetBucketLocation s3:GetBucketVersioning".split(),
-        *"s3:GetObject s3:GetObjectVersion s3:PutObject sns:Publish".split(),
-        *"kms:Decrypt kms:DescribeKey kms:GenerateDataKey".split(),
-    },
+    CODEBUILD: BUILD_OF_AN_ENVIRONMENT,
+    PIPELINE: rights(
+        """
+        codebuild:BatchGetBuilds codebuild:StartBuild
+        codecommit:CancelUploadArchive codecommit:GetBranch codecommit:GetCommit
+        codecommit:GetRepository codecommit:GetUploadArchiveStatus codecommit:UploadArchive
+        kms:Decrypt kms:DescribeKey kms:GenerateDataKey
+        s3:GetBucketAcl s3:GetBucketLocation s3:GetBucketVersioning
+        s3:GetObject s3:GetObjectVersion s3:PutObject sns:Publish
+        """
+    ),
     EVENTS: {"codepipeline:StartPipelineExecution", "codebuild:StartBuild"},
 }
 # Rights for which AWS knows nothing narrower than every resource.
@@ -122,7 +134,7 @@ def roles_have_no_other_rights(stack: Stack) -> Findings:
 
 @check
 def policies_name_what_they_allow(stack: Stack) -> Findings:
-    """No policy allows everything but something; none that a person gets allows all of a service."""
+    """No policy allows all but something; none for people allows all of a service."""
     for name in stack.resources:
         for statement in filter(allows, statements([*stack.properties(name).values()])):
             for key in ("NotAction", "NotResource", "NotPrincipal"):
@@ -156,19 +168,19 @@ def project(action: Map) -> object:
     return action.mapping("Configuration").get("ProjectName")
 
 
-# The key of an artifact: the pipeline's name, cut or filled to 20 characters; its own; a random one.
+# An artifact's key: the pipeline's name, 20 characters of it; the artifact's; something random.
 BUCKET, PIPELINE_FOLDER = r"\$\{\w+\.Arn\}", r"\?{20}"
 
 
 def is_own_object(stack: Stack, grant: Grant) -> bool:
     """Whether a build's right on objects is on what the pipeline gives to, or takes from, it."""
-    if grant.role == "" or CODEBUILD not in users(stack, grant.role):
+    if CODEBUILD not in users(stack, grant.role):
         return True
     writes = grant.action == "s3:PutObject"
     artifacts = names(stack, grant.role, "OutputArtifacts" if writes else "InputArtifacts")
     if writes:
         artifact = re.fullmatch(rf"{BUCKET}/{PIPELINE_FOLDER}/(\w+)/\*", grant.resource)
-        return bool(artifact) and artifact[1] in artifacts
+        return artifact is not None and artifact[1] in artifacts
     artifacts |= names(stack, grant.role, "OutputArtifacts")
     targets = {target for build in builds(stack, grant.role) for target in build.targets}
     own = [f"{PIPELINE_FOLDER}/{re.escape(artifact)}/\\*" for artifact in artifacts]
@@ -178,13 +190,13 @@ def is_own_object(stack: Stack, grant: Grant) -> bool:
 
 @check
 def artifacts_are_the_builds_own(stack: Stack) -> Findings:
-    """A build reads the artifacts that the pipeline gives it, and writes those that it takes from it."""
+    """A build reads and writes only the artifacts that the pipeline's actions name for it."""
     for grant in grants(stack):
-        if grant.action.startswith(("s3:GetObject", "s3:PutObject")):
-            if not is_own_object(stack, grant):
-                verb = "write" if grant.action == "s3:PutObject" else "read"
-                message = "name only what the pipeline's actions of its builds do"
-                yield grant.place, f"{grant.role} may {verb} {grant.resource}; {message}"
+        is_object = grant.action.startswith(("s3:GetObject", "s3:PutObject"))
+        if is_object and not is_own_object(stack, grant):
+            verb = "write" if grant.action == "s3:PutObject" else "read"
+            message = "name only what the pipeline's actions of its builds do"
+            yield grant.place, f"{grant.role} may {verb} {grant.resource}; {message}"
 
 
 def started(stack: Stack, role: str) -> set[str]:
@@ -231,4 +243,7 @@ def keys_are_for_the_builds_own_secret(stack: Stack) -> Findings:
             for name in references(value):
                 owner = stack.owners.get(name)
                 if stack.types.get(name) == SECRET and owner and owner not in targets:
-                    yield grant.place, f"{grant.role} may decrypt {name}, which is {owner}'s; remove it"
+                    yield (
+                        grant.place,
+                        f"{grant.role} may decrypt {name}, which is {owner}'s; remove it",
+                    )

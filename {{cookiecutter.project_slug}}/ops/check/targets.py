@@ -79,7 +79,10 @@ def schedules_of_tests_are_paused(bundle: Bundle, stack: Stack) -> Findings:
     for name, target in of_pipeline(bundle, stack).items():
         if name != PROD and target.mapping("presets").text("trigger_pause_status") != "PAUSED":
             place = target.at.get("presets", bundle.all.mapping("targets").at[name])
-            yield place, f"{name}: trigger_pause_status is not PAUSED, so its schedules run; pause them"
+            yield (
+                place,
+                f"{name}: trigger_pause_status is not PAUSED, so its schedules run; pause them",
+            )
 
 
 RUNS_CODE = {"python", "scripts", "pydabs"}

@@ -53,7 +53,7 @@ def is_service(principal: object) -> bool:
 
 
 def needed(stack: Stack, service: str, names: list[str]) -> tuple[str, list[str]]:
-    """The condition under which a service may take a role: its key and the values that it may have."""
+    """The condition under which a service may take a role: its key, and its values."""
     if service == EVENTS:
         return "StringEquals aws:SourceAccount", [OWN_ACCOUNT]
     start = "arn:${AWS::Partition}:codebuild:${AWS::Region}:${AWS::AccountId}:project/"
@@ -148,5 +148,7 @@ def buckets_demand_tls(stack: Stack) -> Findings:
     for bucket in stack.of_type("AWS::S3::Bucket"):
         own = [policy for policy in policies if bucket in references(policy.get("Bucket"))]
         if not any(demands_tls(statement, bucket) for statement in statements(own)):
-            message = "no policy denies access without TLS; add that statement, as other buckets have"
+            message = (
+                "no policy denies access without TLS; add that statement, as other buckets have"
+            )
             yield stack.resources.at[bucket], f"{bucket}: {message}"
