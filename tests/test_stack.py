@@ -317,30 +317,18 @@ def test_no_role_writes_what_production_runs(stack, auth: str) -> None:
     assert allowed(template, "s3:GetObject", key) == readers
 
 
-BUCKETS = [
-    *("ArtifactBucket.Arn", "ArtifactBucket.Arn/*", "CicdBucket.Arn", "CicdBucket.Arn/*"),
-]
-
-
-@pytest.mark.parametrize("auth", WITH_SECRETS)
+@pytest.mark.parametrize("auth", AUTHS)
 @pytest.mark.parametrize("env", ["Qa", "Prod"])
-def test_a_build_uses_the_key_for_what_is_its_own(stack, auth: str, env: str) -> None:
-    """One key protects both secrets: a role's use of it is bound to the encryption context."""
-    uses = {
-        (key, value)
+def test_a_build_uses_the_key_through_services_only(stack, auth: str, env: str) -> None:
+    """One key protects both secrets: who could decrypt by itself would need no other right."""
+    uses = [
+        statement["Condition"]
         for statement in statements(stack(auth), f"{env}BuildRole")
         if "Key.Arn" in as_list(statement["Resource"])
-        for condition in statement["Condition"].values()
-        for key, values in condition.items()
-        for value in as_list(values)
-    }
-    context = "kms:EncryptionContext:"
-    topic = {(f"{context}aws:sns:topicArn", "Topic")} if env == "Prod" else set()
-    assert uses == {
-        (f"{context}SecretARN", f"{env}Secret"),
-        *((f"{context}aws:s3:arn", value) for value in BUCKETS),
-        *topic,
-    }
+    ]
+    services = ["s3", "sns", *(["secretsmanager"] if auth in WITH_SECRETS else [])]
+    hosts = [f"{service}.us-east-1.amazonaws.com" for service in services]
+    assert uses == [{"StringEquals": {"kms:ViaService": hosts}}]
 
 
 def test_who_starts_what(stack) -> None:
