@@ -17,7 +17,7 @@ if ! [[ $job =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]*$ && $minutes =~ ^[1-9][0-9]?$|^100$
   echo "run_job.sh: $target: in databricks.yml, job must be the key of a job or pipeline, job_minutes 1 to 100" >&2
   exit 1
 fi
-limit=$(command -v timeout || command -v gtimeout || true)  # a Mac may have none, and waits as long as it takes
+limit=$(command -v timeout || command -v gtimeout) || limit=""  # a Mac may have none, and waits as long as it takes
 status=0
 ${limit:+"$limit" "${minutes}m"} databricks bundle run -t "$target" "$job" || status=$?
 if [ "$status" = 124 ]; then

@@ -38,7 +38,8 @@ BUILD_WITHOUT_ENVIRONMENT = rights(
 )
 BUILD_OF_AN_ENVIRONMENT = BUILD_WITHOUT_ENVIRONMENT | rights(
     """
-    codepipeline:GetPipelineState codepipeline:ListActionExecutions
+    codecommit:GetCommit codepipeline:GetPipelineExecution codepipeline:GetPipelineState
+    codepipeline:ListActionExecutions codepipeline:ListPipelineExecutions
     kms:Decrypt kms:GenerateDataKey
     s3:GetBucketAcl s3:GetBucketLocation s3:GetObject s3:GetObjectVersion s3:ListBucket s3:PutObject
     secretsmanager:GetSecretValue sns:Publish sts:GetWebIdentityToken
@@ -60,12 +61,12 @@ MAY = {
 }
 # Rights for which AWS knows nothing narrower than every resource.
 ANYWHERE = re.compile(r"ec2:\w+NetworkInterfaces?$|ec2:Describe\w+$|sts:GetWebIdentityToken$")
-CONTEXT = r"\S+ kms:EncryptionContext:\S+"
+VIA = r"StringEquals kms:ViaService"
 # The conditions that some rights of a build need.
 ONLY_IF = {
     "ec2:CreateNetworkInterfacePermission": [r"StringEquals ec2:AuthorizedService"],
-    "kms:Decrypt": [CONTEXT],
-    "kms:GenerateDataKey": [CONTEXT],
+    "kms:Decrypt": [VIA],
+    "kms:GenerateDataKey": [VIA],
     "sts:GetWebIdentityToken": [
         r"ForAllValues:StringEquals sts:IdentityTokenAudience",
         r"Null sts:IdentityTokenAudience",
