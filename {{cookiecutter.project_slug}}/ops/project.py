@@ -111,16 +111,13 @@ class HttpsOnly(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-OPENER = urllib.request.build_opener(HttpsOnly)
-
-
 def published_checksum(base_url: str, version: str) -> str:
     """The SHA-256 that the release publishes for the builds' archive."""
     url = f"{base_url}/v{version}/databricks_cli_{version}_SHA256SUMS"
     if not url.startswith("https://"):
         raise Stop(f"{url} is not https; correct DATABRICKS_CLI_BASE_URL in {TOOLS}")
     try:
-        with OPENER.open(url, timeout=60) as response:
+        with urllib.request.build_opener(HttpsOnly).open(url, timeout=60) as response:
             lines = response.read().decode().splitlines()
     except (OSError, ValueError) as error:
         raise Stop(f"cannot read {url}: {error}. Is there such a release?") from None
