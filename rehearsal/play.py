@@ -109,7 +109,8 @@ class Rehearsal:
     def deploy_cicd(self) -> None:
         """Uploads cicd/ as the repository's own `make stack` does, from a process of its own."""
         stack = self.aws.stack
-        program = "import sys; from ops import aws, delivery; delivery.upload(aws.Stack(*sys.argv[1:]))"
+        program = "import sys; from ops.aws import Stack; from ops.delivery import upload"
+        program += "; upload(Stack(*sys.argv[1:]))"
         command = [sys.executable, "-c", program, stack.name, stack.region]
         environment = self.working_copy.environment | self.aws.environment()
         result = subprocess.run(

@@ -758,7 +758,9 @@ def test_production_takes_the_commit_from_the_source_and_from_qa_only_the_wheel(
     stages = stack("pat")["Resources"]["Pipeline"]["Properties"]["Stages"]
     assert stages[0]["Actions"][0]["OutputArtifacts"] == [{"Name": "Source"}]
     assert stages[1]["Actions"][0]["OutputArtifacts"] == [{"Name": "Wheel"}]
-    plan, (production,) = stages[2]["Actions"][0], stages[3]["Actions"]
+    plan, (production, run) = stages[2]["Actions"][0], stages[3]["Actions"]
+    assert (production["Name"], run["Name"]) == ("Deploy", "Run")
+    assert production["RunOrder"] < run["RunOrder"]
     assert plan["InputArtifacts"] == [{"Name": "Cicd"}, {"Name": "Source"}, {"Name": "Wheel"}]
     assert plan["OutputArtifacts"] == [{"Name": "Plan"}]
     assert production["InputArtifacts"] == [

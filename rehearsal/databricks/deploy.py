@@ -214,13 +214,15 @@ class Deployer:
         errors: dict[str, str] = {}
         for number, key in enumerate(order):
             if fault.get("killed") and number >= fault.get("after", 0):
-                raise Killed  # before the state is saved; the lock stays
+                break
             if failed := needs[key] & errors.keys():
                 errors[key] = f"dependency failed: {min(failed)}"
             elif fault and number >= fault.get("after", 0):
                 errors[key] = fault["message"]
             else:
                 self._apply(key, entries[key])
+        if fault.get("killed"):
+            raise Killed  # before the state is saved; the lock stays
         if len(errors) < len(order):  # a deployment without a change leaves the serial
             self.state.save()
         return [f"cannot {entries[key]['action']} {key}: {why}" for key, why in errors.items()]
