@@ -426,8 +426,13 @@ ROWS = {
     ],
     "template_fits_cloudformation": [
         Row(
+            Edit(STACK, "\nParameters:", "\n" + COMMENT * 12_000 + "Parameters:"),
+            says="CloudFormation accepts 1,000,000; remove some",
+            at="AWSTemplate",
+        ),
+        Row(
             Edit(STACK, "\nParameters:", "\n" + COMMENT * 520 + "Parameters:"),
-            says="CloudFormation accepts 51,200;",
+            says="a new stack takes 51,200; an update takes this one too",
             at="AWSTemplate",
         ),
     ],

@@ -1,6 +1,7 @@
 """`make stack`: what a change set would do is shown, asked about, executed and followed."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Changing(Cloud):
         self.status, self.protected = "CREATE_COMPLETE", False
         self.changes: list[Shape] = [UPDATE]
         self.reason = ""
+        self.outputs["CicdBucketName"] = "cicd-1"
         self.ends = [("Pipeline", "UPDATE_COMPLETE", ""), (SLUG, "UPDATE_COMPLETE", "")]
         self.events = [self.event(SLUG, "CREATE_COMPLETE", "")]
 
@@ -79,15 +81,33 @@ class Changing(Cloud):
     def DescribeStackEvents(self, request: Shape) -> Shape | Refusal:
         return {"StackEvents": self.events}
 
+    def HeadObject(self, request: Shape) -> Shape | Refusal:
+        return Refusal("404")
+
+    def PutObject(self, request: Shape) -> Shape:
+        return {}
+
     def UpdateTerminationProtection(self, request: Shape) -> Shape:
         self.protected = request["EnableTerminationProtection"]
         return {}
 
 
+DEPLOYED = "cicd/ is deployed: the next execution of the pipeline runs it."
+
+
 @pytest.fixture
-def operator(default: Path, monkeypatch, capsys) -> Iterator[Operator]:
+def repository(default: Path, tmp_path: Path) -> Path:
+    """A repository whose client is pinned: without that, make stack looks for its checksum."""
+    root = shutil.copytree(default, tmp_path / SLUG)
+    tools = root / "cicd/tools.env"
+    tools.write_text(tools.read_text().replace("_SHA256=\n", f"_SHA256={64 * 'a'}\n"))
+    return root
+
+
+@pytest.fixture
+def operator(repository: Path, monkeypatch, capsys) -> Iterator[Operator]:
     """An operator whose stack differs from cicd/stack.yml."""
-    with at_work(default, monkeypatch, capsys, Changing()) as operator:
+    with at_work(repository, monkeypatch, capsys, Changing()) as operator:
         yield operator
 
 
@@ -101,7 +121,9 @@ def test_what_changes_is_shown_and_each_resource_as_it_ends(operator: Operator) 
         "UPDATE_COMPLETE Pipeline",
         f"UPDATE_COMPLETE {SLUG}",
         "The stack is as cicd/stack.yml says.",
+        DEPLOYED,
     ]
+    assert [item["Key"] for item in operator.cloud.called("PutObject")] == ["cicd.zip"]
     (request,) = operator.cloud.called("CreateChangeSet")
     assert (request["ChangeSetType"], request["Capabilities"]) == ("UPDATE", ["CAPABILITY_IAM"])
     tags = [{"Key": "project", "Value": "x"}, {"Key": "cost-center", "Value": "a b"}]
@@ -150,7 +172,7 @@ def test_no_change_is_a_success(operator: Operator, reason: str) -> None:
     operator.cloud.reason = reason
     screen = operator.run("stack")
     assert (screen.code, screen.err) == (0, "")
-    assert screen.lines[-1] == "Nothing to change: the stack is as cicd/stack.yml says."
+    assert screen.lines[-2] == "Nothing to change: the stack is as cicd/stack.yml says."
     assert len(operator.cloud.called("DeleteChangeSet")) == 1
 
 
@@ -336,3 +358,31 @@ def test_without_reviewers_there_is_no_rule(administrator: Operator) -> None:
     assert screen.code == 1
     assert screen.err.startswith("protect: nobody has the policy of the reviewers, arn:aws:iam::")
     assert cloud.template == ""
+
+
+# ---- A template that is too long for a request ---------------------------------------------------
+
+
+def lengthen(repository: Path) -> None:
+    """Makes the template longer than CloudFormation takes in a request."""
+    with (repository / "cicd/stack.yml").open("a") as template:
+        template.write(f"# {'x' * 60_000}\n")
+
+
+def test_a_long_template_goes_through_the_bucket(operator: Operator, repository: Path) -> None:
+    lengthen(repository)
+    assert operator.run("stack").code == 0
+    (request,) = operator.cloud.called("CreateChangeSet")
+    assert "TemplateBody" not in request
+    assert request["TemplateURL"].endswith("/cicd-1/stack.yml")
+    keys = [item["Key"] for item in operator.cloud.called("PutObject")]
+    assert keys == ["stack.yml", "cicd.zip"]
+
+
+def test_a_new_stack_takes_no_long_template(operator: Operator, repository: Path) -> None:
+    lengthen(repository)
+    operator.cloud.status = ""
+    screen = operator.run("stack")
+    assert screen.code == 1
+    assert "a new stack has no bucket for it yet. Create the stack from an earlier" in screen.err
+    assert operator.cloud.called("CreateChangeSet") == []

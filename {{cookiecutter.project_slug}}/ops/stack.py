@@ -13,6 +13,8 @@ from ops.pipeline import Pipeline
 from ops.project import STACK, Project, pin_on_first_use
 
 SECONDS = 3.0  # between two requests
+LONGEST = 51_200  # bytes of a template that CloudFormation takes in a request
+TEMPLATE = "stack.yml"  # a longer one's key in the bucket
 NO_CHANGE = ("didn't contain changes", "No updates are to be performed")
 # CloudFormation's words for a change, by (Action, Replacement); what is not here is a change.
 WORDS = {
@@ -65,12 +67,26 @@ class Deployment:
             StackName=self.stack.name,
             ChangeSetName=f"make-stack-{time.time_ns()}",
             ChangeSetType="CREATE" if self.is_new else "UPDATE",
-            TemplateBody=(ROOT / STACK).read_text(encoding="utf-8"),
+            **self.template(),
             Capabilities=["CAPABILITY_IAM"],
             Parameters=[{"ParameterKey": key, "ParameterValue": text} for key, text in parameters],
             Tags=[{"Key": key, "Value": value} for key, value in self.tags],
         )
         return str(answer["Id"])
+
+    def template(self) -> dict[str, str]:
+        """The template for CloudFormation: in the request, or in the stack's own bucket."""
+        text = (ROOT / STACK).read_text(encoding="utf-8")
+        if len(text.encode()) <= LONGEST:
+            return {"TemplateBody": text}
+        if self.is_new:
+            raise Stop(
+                f"{STACK} has more than {LONGEST:,} bytes, and a new stack has no bucket for it yet."
+                " Create the stack from an earlier commit first"
+            )
+        s3, bucket = self.stack.client("s3"), self.stack.output("CicdBucketName")
+        s3.put_object(Bucket=bucket, Key=TEMPLATE, Body=text.encode())
+        return {"TemplateURL": f"{s3.meta.endpoint_url}/{bucket}/{TEMPLATE}"}
 
     def changes(self, change_set: str) -> list[Change]:
         """What a change set would do, once that is known. Raises Stop if it cannot be done."""
