@@ -1,5 +1,7 @@
 """Weakenings of a rendered repository, by family, and what the check has to say of each."""
 
+# ruff: noqa: E501  (texts of the stack, as they stand there)
+
 from weakening import BUNDLE, IAM, PINS, Drop, Edit, New, Weakening, may, of, resource
 
 QA, PLAN, PRODUCTION, PULL_REQUEST = (

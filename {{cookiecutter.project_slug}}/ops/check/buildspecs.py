@@ -117,7 +117,8 @@ def sequence(files: Files, file: str) -> list[tuple[Place, str]]:
     """The commands of a file in the order in which they run, without quotes."""
     found = []
     for command in files.commands(file):
-        text = re.sub("[\"']", "", command.text)
+        text = " ".join(re.sub("[\"']", "", command.text).split())
+        text = re.sub(r"(?<!\S)(-t|--target)[ =]?(?=[\w$])", "-t ", text)
         text = re.sub(r"^if \[ -[nz] \$RUN \]; then (.*); fi$", r"\1", text)  # one of two actions
         for words in re.findall(r"\bmake ((?:[a-z]+ ?)+)", text):  # make check lint is two gates
             text += "".join(f"\nmake {word}" for word in words.split())
