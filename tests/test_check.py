@@ -251,7 +251,7 @@ def slack_for(secret: str) -> list[Edit]:
 
 
 # The checks of security have their rows in weakenings.py; what breaks a build may weaken it, too.
-SECURITY = "buildspecs facts gate leaks rights targets trust".split()
+SECURITY = "buildspecs facts gate leaks people rights targets trust".split()
 WEAKENED = {
     check.__name__ for check in CHECKS if check.__module__.removeprefix("ops.check.") in SECURITY
 }
