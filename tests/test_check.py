@@ -49,7 +49,8 @@ STAGING_TARGET = """
     mode: production
     workspace:
       host: https://staging.cloud.databricks.com
-      root_path: /Workspace/Users/me/.bundle/${bundle.name}/${bundle.target}
+      root_path: /Workspace/Users/${workspace.current_user.userName}/.bundle/${bundle.target}
+    presets: {trigger_pause_status: PAUSED}
     variables:
       catalog: staging
 """
@@ -63,17 +64,25 @@ phases:
 STAGING_PARAMETER = """  StagingHost:
     Type: String
     Default: https://staging.cloud.databricks.com
+    AllowedPattern: '^https://[a-z0-9.-]+$'
 
 Mappings:
 """
 STAGING_RESOURCES = """  StagingSecret:
     Type: AWS::SecretsManager::Secret
+    Properties: {KmsKeyId: !GetAtt Key.Arn}
   StagingBuild:
     Type: AWS::CodeBuild::Project
     Properties:
+      Name: !Sub "${AWS::StackName}-staging"
+      EncryptionKey: !GetAtt Key.Arn
+      TimeoutInMinutes: 60
+      Artifacts: {Type: CODEPIPELINE}
+      LogsConfig: {CloudWatchLogs: {Status: ENABLED, GroupName: !Ref BuildLogs, StreamName: s}}
       ServiceRole: !GetAtt StagingRole.Arn
       Source: {Type: CODEPIPELINE, BuildSpec: cicd/buildspecs/staging.yml}
       Environment:
+        Image: aws/codebuild/amazonlinux-x86_64-standard:5.0
         EnvironmentVariables:
           - {Name: DATABRICKS_HOST, Value: !Ref StagingHost}
           - {Name: DATABRICKS_TOKEN, Type: SECRETS_MANAGER, Value: !Sub "${StagingSecret}:token"}
@@ -84,8 +93,9 @@ STAGING_RESOURCES = """  StagingSecret:
         - PolicyDocument:
             Statement:
               Effect: Allow
-              Action: ["secretsmanager:Get*", "kms:Decrypt"]
+              Action: [secretsmanager:GetSecretValue, kms:Decrypt]
               Resource: [!Ref StagingSecret, !GetAtt Key.Arn]
+              Condition: {StringEquals: {kms:EncryptionContext:SecretARN: !Ref StagingSecret}}
 
 Outputs:
 """
@@ -240,6 +250,12 @@ def slack_for(secret: str) -> list[Edit]:
     ]
 
 
+# The checks of security have their rows in weakenings.py; what breaks a build may weaken it, too.
+SECURITY = "buildspecs facts gate leaks people rights targets trust".split()
+WEAKENED = {
+    check.__name__ for check in CHECKS if check.__module__.removeprefix("ops.check.") in SECURITY
+}
+
 # What each check finds, by the check's name.
 ROWS = {
     "files_can_be_read": [
@@ -375,6 +391,16 @@ ROWS = {
             says="root_path: ../sources does not exist",
         ),
         Row(Edit(BUNDLE, "    - src\n", "    - sources\n"), says="paths: sources does not exist"),
+        Row(
+            Edit(BUNDLE, "sync:\n", "sync:\n  include: [gone/**]\n"),
+            says="include: gone/** does",
+            at="gone",
+        ),
+        Row(
+            Edit(BUNDLE, "  - resources/*.yml\n", "  - resources/*.yml\n  - more/*.yml\n"),
+            says="include: more/*.yml does not exist",
+            at="more",
+        ),
     ],
     "references_are_declared": [
         Row(
@@ -400,6 +426,12 @@ ROWS = {
     ],
     "wheel_tasks_fit_the_package": [
         Row(Edit(JOB, 'name: "my_data_', 'name: "my_dta_'), says="no package_name my_dta_project"),
+        Row(  # the project has another name now
+            Edit(PROJECT, 'name = "my_data_project"', 'name = "trips"'),
+            says="no package_name my_data_project",
+            at="package_name",
+            where=JOB,
+        ),
         Row(
             Edit(JOB, "point: main", "point: mian"), says="no entry_point mian; did you mean main?"
         ),
@@ -649,7 +681,12 @@ ROWS = {
     "builds_may_use_what_they_get": [
         Row(Edit(STACK, "ger:GetSecretValue", "ger:Describe"), says=MAY_NOT, at="${QaSecret}:"),
         Row(
-            Edit(STACK, "[kms:Decrypt, kms:GenerateDataKey]", "[kms:Encrypt]"),
+            Edits(
+                [
+                    Edit(STACK, "[kms:Decrypt, kms:GenerateDataKey]", "[kms:GenerateDataKey]"),
+                    Edit(STACK, "Action: kms:Decrypt", "Action: kms:DescribeKey"),
+                ]
+            ),
             says=NO_KEY,
             at="${QaSecret}:",
         ),
@@ -680,6 +717,81 @@ ROWS = {
         Row(Edit(STACK, SECRET_OF_QA, START + SECRET_OF_QA), says=MAY_START, at="codebuild:*"),
         Row(Edit(STACK, ": !Ref QaSecret", ": [!Ref QaSecret, !Ref ProdSecret]"), says=MAY),
         Row(Edit(STACK, "\nOutputs:\n", ATTACHED), says="PipelineRole may read", at='Action: "*"'),
+    ],
+    "keys_are_defined_once": [
+        Row(
+            Add("resources/x.job.yml", "resources:\n  jobs:\n    my_data_project_job: {name: x}\n"),
+            says="resources/my_data_project.job.yml:4 defines jobs.my_data_project_job too",
+            at="my_data_project_job:",
+        ),
+        Row(
+            Add("resources/x.job.yml", "resources:\n  jobs:\n    my_data_project_etl: {name: x}\n"),
+            says="pipelines.my_data_project_etl too",
+            at="my_data_project_etl:",
+        ),
+    ],
+    "variables_have_values": [
+        Row(
+            Edit(
+                BUNDLE,
+                '  catalog: "qa"\n      schema',
+                '  catalog: "qa"\n      shema: x\n      schema',
+            ),
+            says="no variable shema; did you mean schema?",
+            at="shema",
+        ),
+        Row(
+            Edit(BUNDLE, '      catalog: "prod"\n', "      schema: x\n"),
+            says="prod has no value for catalog",
+            at="prod:",
+        ),
+        Row(
+            Edit(BUNDLE, "targets:\n", "targets:\n  empty:\n"),
+            says="empty has no value",
+            at="empty",
+        ),
+    ],
+    "identities_are_one": [
+        Row(
+            Edit(
+                BUNDLE,
+                "      identity:",
+                "      identity: {user_name: a, service_principal_name: b}\n#",
+            ),
+            says="user_name and service_principal_name: only one can be meant",
+            at="identity:",
+            count=1,
+        ),
+    ],
+    "schedules_exist": [
+        Row(Edit(JOB, "timezone_id: UTC", "timezone_id: Europe/Berln"), says="mean Europe/Berlin?"),
+        Row(Edit(JOB, '"0 0 6 * * ?"', '"0 6 * * ?"'), says="it has 5 fields", at="quartz"),
+        Row(
+            Edit(JOB, '"0 0 6 * * ?"', '"0 0 25 * * ?"'),
+            says="'25' cannot be its hours",
+            at="quartz",
+        ),
+        Row(Edit(JOB, '"0 0 6 * * ?"', '"0 0 6 * * *"'), says="has to be ?", at="quartz"),
+        Row(Edit(JOB, '"0 0 6 * * ?"', '"0 0 6 ? * MOD"'), says="'MOD' cannot be", at="quartz"),
+    ],
+    "builds_sign_in_one_way": [
+        Row(
+            Edit(
+                STACK, "DATABRICKS_AUTH_TYPE, Value: pat", "DATABRICKS_AUTH_TYPE, Value: oauth-m2m"
+            ),
+            says="oauth-m2m needs DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET, but",
+            at="oauth-m2m",
+        ),
+        Row(
+            Edit(
+                STACK,
+                "          - {Name: DATABRICKS_TOKEN",
+                "          - {Name: DATABRICKS_CLIENT_ID, Value: x}\n"
+                "          - {Name: DATABRICKS_TOKEN",
+            ),
+            says="there is CLIENT_ID and TOKEN",
+            at="DATABRICKS_AUTH_TYPE",
+        ),
     ],
     "policies_are_the_stacks_own": [
         Row(
@@ -749,7 +861,8 @@ def test_a_rendering_has_no_finding(rendered):
 
 def test_every_check_has_a_row():
     alone = ["templates_pass_cfn_lint"]  # a process of its own, with a test of its own
-    assert sorted([*ROWS, *alone]) == sorted(check.__name__ for check in CHECKS)
+    names = {check.__name__ for check in CHECKS} - WEAKENED
+    assert sorted([*ROWS, *alone]) == sorted(names)
     assert all(ROWS.values())
 
 
@@ -760,7 +873,8 @@ def test_a_change_is_found_where_it_is(copy, name, row):
     root = copy(row.change, variant=row.variant)
     by_check = findings_by_check(root)
     (finding,) = [each for each in by_check[name] if row.says in each.message]
-    assert len(set().union(*by_check.values())) == row.count
+    others = [found for each, found in by_check.items() if each not in WEAKENED]
+    assert len(set().union(*others)) == row.count
     assert finding.place.file == row.file
     assert row.marker in line_of(root, finding)
 
@@ -831,20 +945,25 @@ def test_what_python_breaks_does_not_hide_the_rest(copy):
 DEPLOY, TO_QA = "databricks bundle deploy -t qa", ": !Ref QaSecret"
 PACKAGE = 'package_name: "my_data_project"'
 ACME = Edit(JOB, "- ../dist/*.whl", "- ../dist/*.whl\n              - acme_tools==1.0")
-OWN_TARGET = "workspace: {host: https://x.com}\ntargets:\n  own: {mode: production}\n"
+OWN_TARGET = (
+    "workspace: {host: https://x.com}\n"
+    "targets:\n  own: {mode: production, variables: {catalog: own}}\n"
+)
 LEGAL = [
     Edit(QA, DEPLOY, ">-\n          databricks bundle deploy\n          -t qa"),
     Edit(QA, DEPLOY, "|\n        databricks bundle deploy \\\n          -tqa"),
-    Edit(QA, "make check lint test build", "make -C docs html && CI=1 make test V=1 >log 2>&1"),
+    Edit(
+        QA,
+        "      - make check lint",
+        "      - make -C docs html && CI=1 make test V=1 >log 2>&1\n      - make check lint",
+    ),
     Edit(QA, "bash cicd/steps/install_cli.sh", "./cicd/steps/install_cli.sh"),
     Edit(MAKE, ".DEFAULT_GOAL", "include other.mk\n.DEFAULT_GOAL"),
     Edit(BUNDLE, "targets:\n", "definitions: &x {a: b}\ntargets:\n"),
     Edit(BUNDLE, "targets:\n", OWN_TARGET),
-    Edit(BUNDLE, "targets:\n", "targets:\n  empty:\n"),
     Edit(JOB, PACKAGE, "package_name: acme-tools  # in dependencies"),
     Edit(JOB, PACKAGE, "package_name: my-data-project"),
     Edit(STACK, "\nOutputs:\n", OPENED.replace("Allow", "Deny")),
-    Edit(STACK, "[kms:Decrypt, kms:GenerateDataKey]", "kms:*"),
     Edit(STACK, TO_QA, ': [!Sub "${QaSecret}", !Sub ["${S}", {S: !Ref QaSecret}]]'),
 ]
 

@@ -23,6 +23,7 @@ from ops.check import (  # noqa: F401
     facts,
     gate,
     leaks,
+    people,
     rights,
     targets,
     trust,

@@ -20,7 +20,10 @@ NAMES, REQUIREMENTS = "cicd/steps/names.py", "cicd/requirements.txt"
 def scripts_exist(files: Files, bundle: Bundle) -> Findings:
     """The scripts that commands name exist."""
     pattern = r"(?<![\w./:$}-])(?:\./)?([\w-]+/[\w./-]+\.(?:py|sh|env))\b"
-    for command, script in files.search_commands(pattern):
+    named = [*files.search_commands(pattern)]
+    for command, script in files.search_commands(r"\$STEPS/([\w.-]+\.(?:py|sh))"):
+        named.append((command, f"cicd/steps/{script}"))
+    for command, script in named:
         if not os.path.isfile(files.root / script):
             yield command.place, f"names {script}, which does not exist; fix the path"
 
@@ -62,9 +65,9 @@ def targets_exist(files: Files, bundle: Bundle) -> Findings:
 def builds_name_their_target(files: Files) -> Findings:
     """No command of a build acts on the default target by leaving it out."""
     verbs = r"databricks bundle\b[^|;&]*?\s(?:validate|plan|deploy|summary|run|open|sync|destroy)\b"
-    scripts = r"cicd/steps/(?:preflight\.py|run_(?:job|nutter)\.sh)"
-    target = r"\s(?:-t|--target)|\.(?:py|sh)\s+[\"']?[\w$]"
-    for command, part in files.search_commands(rf"(?:{verbs}|{scripts})(?!\S)[^|;&]*"):
+    scripts = r"(?:cicd/steps|\$STEPS)/(?:preflight\.py|run_nutter\.sh|run_job\.sh)"
+    target = r"\s(?:-t|--target)|\.(?:py|sh)[\"']?\s+[\"']?[\w$]"
+    for command, part in files.search_commands(rf"(?:{verbs}|{scripts})(?![^\s\"'])[^|;&]*"):
         if command.place.file.startswith("cicd/") and not re.search(target, part):
             yield (
                 command.place,
@@ -108,7 +111,8 @@ def buildspecs_are_those_named(files: Files, stack: Stack) -> Findings:
     """The buildspecs that the stack and ops/ name exist, and there are no others."""
     named = {b.buildspec: b.place for b in stack.builds if "\n" not in b.buildspec}
     for place, match in files.search(r"cicd/buildspecs/[\w.-]+\.ya?ml", ".py"):
-        named[match[0]] = place
+        if not place.file.startswith("ops/check/"):
+            named[match[0]] = place
     for file, place in named.items():
         if file not in files.text:
             yield place, f"names the buildspec {file}, which does not exist; fix the path"

@@ -58,10 +58,12 @@ def scripts_stop_at_a_failure(files: Files) -> Findings:
             yield Place(file, 1), "goes on after a failure; start it with `set -euo pipefail`"
 
 
+BY_HASH = r"pip install --quiet --require-hashes --only-binary :all: -r .*requirements\.txt"
 # What a build or a script runs, in this order, each in a command whose failure counts. To take a
 # gate away, or to move it, change it here too.
 GATES = {
     "cicd/buildspecs/qa.yml": [
+        BY_HASH,
         r"preflight\.py qa",
         *(f"make {gate}" for gate in ("check", "lint", "test", "build")),
         r"bundle validate --strict -t qa",
@@ -71,8 +73,10 @@ GATES = {
     "cicd/buildspecs/plan.yml": [
         r"STEPS=\$CODEBUILD_SRC_DIR/cicd/steps",
         r"same_cicd\.py \$CODEBUILD_SRC_DIR_Source",
+        BY_HASH,
         r"\$STEPS/preflight\.py prod",
         r"\$STEPS/take_wheel\.sh",
+        r"\$STEPS/wheels\.py",
         r"bundle validate --strict -t prod",
         r"bundle plan -t prod",
         r"\$STEPS/release\.py changes",
@@ -82,16 +86,20 @@ GATES = {
     ],
     "cicd/buildspecs/production.yml": [
         r"STEPS=\$CODEBUILD_SRC_DIR/cicd/steps",
+        BY_HASH,
+        r"\$STEPS/four_eyes\.py",
         r"\$STEPS/preflight\.py prod",
         r"\$STEPS/take_wheel\.sh",
         r"\$STEPS/deploy\.py \$CODEBUILD_SRC_DIR_Plan/plan\.json",
     ],
     "cicd/buildspecs/drift.yml": [
         r"STEPS=\$CODEBUILD_SRC_DIR/cicd/steps",
+        BY_HASH,
         r"\$STEPS/drift\.sh",
     ],
     "cicd/buildspecs/destroy.yml": [r"preflight\.py \$TARGET", "bundle destroy -t"],
     "cicd/buildspecs/pull_request.yml": [
+        BY_HASH,
         *(f"make {gate}" for gate in ("check", "lint", "test", "build")),
         r"comment\.py",
     ],
@@ -117,7 +125,8 @@ def sequence(files: Files, file: str) -> list[tuple[Place, str]]:
     """The commands of a file in the order in which they run, without quotes."""
     found = []
     for command in files.commands(file):
-        text = re.sub("[\"']", "", command.text)
+        text = " ".join(re.sub("[\"']", "", command.text).split())
+        text = re.sub(r"(?<!\S)(-t|--target)[ =]?(?=[\w$])", "-t ", text)
         text = re.sub(r"^if \[ -[nz] \$RUN \]; then (.*); fi$", r"\1", text)  # one of two actions
         for words in re.findall(r"\bmake ((?:[a-z]+ ?)+)", text):  # make check lint is two gates
             text += "".join(f"\nmake {word}" for word in words.split())

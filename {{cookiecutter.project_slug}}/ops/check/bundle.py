@@ -183,7 +183,9 @@ def wheel_tasks_fit_the_package(files: Files, bundle: Bundle) -> Findings:
     """Wheel tasks name this package and an entry point of it, or a package of their libraries."""
     toml: dict[str, Any] = tomllib.loads(files.readable("pyproject.toml"))
     project = toml.get("project", {})
-    wheel = normal(str(project.get("name")))
+    if "name" not in project:  # pyproject.toml cannot be read, which is a finding by itself
+        return
+    wheel = normal(str(project["name"]))
     functions = files.text.get(f"src/{wheel}/__init__.py", "")
     entry_points = [*project.get("scripts", {}), *re.findall(r"\b(?:def|import) (\w+)", functions)]
     for job in bundle.jobs:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ops.check.reading import Findings, Map, Place, check, items, maps
-from ops.check.stack import POLICY, SECRET, Build, Stack, plain, references
+from ops.check.stack import POLICY, Build, Stack, plain, references
 from ops.check.trust import (
     CODEBUILD,
     EVENTS,
@@ -233,18 +233,3 @@ def rights_are_on_the_stacks_own(stack: Stack) -> Findings:
         if grant.action in may(stack, grant.role) and not is_in_reach(stack, grant):
             message = "which is not its own; name a resource of its own"
             yield grant.place, f"{grant.role} may {grant.action} on {grant.resource}, {message}"
-
-
-@check
-def keys_are_for_the_builds_own_secret(stack: Stack) -> Findings:
-    """Where a role may decrypt a secret, it is one of its builds' environment."""
-    for grant in grants(stack):
-        targets = {target for build in builds(stack, grant.role) for target in build.targets}
-        for value in (v for values in conditions(grant.statement).values() for v in values):
-            for name in references(value):
-                owner = stack.owners.get(name)
-                if stack.types.get(name) == SECRET and owner and owner not in targets:
-                    yield (
-                        grant.place,
-                        f"{grant.role} may decrypt {name}, which is {owner}'s; remove it",
-                    )

@@ -12,7 +12,8 @@ from ops.check.reading import Findings, Map, Place, check, items, maps, suggest
 
 # A target in a command: the CLI's option, or what follows a script whose first word it is.
 TARGET = (
-    r"(?:\bbundle\b[^|;&]*?\s(?:-t|--target)|cicd/steps/(?:preflight\.py|run_(?:job|nutter)\.sh)\s)"
+    r"(?:\bbundle\b[^|;&]*?\s(?:-t|--target)"
+    r"""|(?:cicd/steps|\$STEPS)/(?:preflight\.py|run_nutter\.sh|run_job\.sh)["']?\s)"""
     r"""[ =]*["']?([A-Za-z][\w-]*)"""
 )
 BUILD, ROLE = "AWS::CodeBuild::Project", "AWS::IAM::Role"

@@ -1,5 +1,6 @@
 """Who may take a role, and what policies on buckets, keys and topics open to whom."""
 
+import functools
 from collections.abc import Iterator
 
 from ops.check.facts import KEY
@@ -24,6 +25,7 @@ def statements(policy: object) -> list[Map]:
     return [part for part in maps(policy) if "Effect" in part]
 
 
+@functools.lru_cache(maxsize=64)
 def users(stack: Stack, role: str) -> dict[str, list[str]]:
     """The services that use a role, each with the resources for which it does."""
     found: dict[str, list[str]] = {}
