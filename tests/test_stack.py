@@ -892,7 +892,7 @@ def test_everything_that_takes_tags_takes_the_tag_of_the_stack(stack, auth: str)
 
 
 def test_a_new_stack_takes_the_template(rendered: Path) -> None:
-    """CloudFormation takes 51,200 bytes in a request; with what a team adds later, it is an update."""
+    """CloudFormation takes 51,200 bytes in a request. What a team adds later is an update."""
     assert len((rendered / "cicd/stack.yml").read_bytes()) <= 48 * 1024
 
 
