@@ -152,7 +152,7 @@ def gates_are_passed_in_order(files: Files) -> Findings:
             # Two gates may stand in one line, so a line is looked at again.
             later = [n for n in range(position, len(steps)) if re.search(gate, steps[n][1])]
             if not later:
-                words = gate.replace("\\", "")
+                words = re.sub(r"\\s\*|[\\^]|\$$", "", gate)
                 before = any(re.search(gate, text) for _, text in steps)
                 state = "comes too early" if before else "is not run"
                 yield (
