@@ -101,7 +101,7 @@ TRACES = {
 @pytest.mark.parametrize(("question", "choice"), TRACES)
 def test_no_trace_of_a_choice_that_was_not_made(rendered: Path, question, choice) -> None:
     trace = re.compile(TRACES[question, choice], re.I)
-    # check proves any repository; a plan may be of any, and hides any secret: they know every choice
+    # check proves any repository, and a plan may be of any: they know every choice
     known = ("ops/check", *(f"cicd/steps/{name}.py" for name in ("fields", "hiding", "report")))
     names = {name for name in files(rendered) if not name.startswith(known)}
     traces = {name for name in names if trace.search((rendered / name).read_text())}
