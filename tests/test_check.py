@@ -946,10 +946,6 @@ def test_what_python_breaks_does_not_hide_the_rest(copy):
 DEPLOY, TO_QA = "databricks bundle deploy -t qa", ": !Ref QaSecret"
 PACKAGE = 'package_name: "my_data_project"'
 ACME = Edit(JOB, "- ../dist/*.whl", "- ../dist/*.whl\n              - acme_tools==1.0")
-OWN_TARGET = (
-    "workspace:\n  host: https://x.com\n"
-    "targets:\n  own: {mode: production, variables: {catalog: own}}\n"
-)
 LEGAL = [
     Edit(QA, DEPLOY, ">-\n          databricks bundle deploy\n          -t qa"),
     Edit(QA, DEPLOY, "|\n        databricks bundle deploy \\\n          -tqa"),
@@ -960,7 +956,6 @@ LEGAL = [
     ),
     Edit(QA, "bash cicd/steps/install_cli.sh", "./cicd/steps/install_cli.sh"),
     Edit(MAKE, ".DEFAULT_GOAL", "include other.mk\n.DEFAULT_GOAL"),
-    Edit(BUNDLE, "targets:\n", OWN_TARGET),
     Edit(JOB, PACKAGE, "package_name: acme-tools  # in dependencies"),
     Edit(JOB, PACKAGE, "package_name: my-data-project"),
     Edit(STACK, "\nOutputs:\n", OPENED.replace("Allow", "Deny")),
