@@ -15,7 +15,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,19 +32,18 @@ SCRATCH = ROOT / ".mutants"
 SHARE = 90  # percent
 CHILDREN = os.environ.get("CHILDREN", "2")  # mutants at a time
 NOTICED = ("killed", "timeout", "segfault")
-# The modules that decide, and the tests that call them. They run in this process: a test that starts
-# a program of its own notices nothing.
-TESTS = {
-    "plan": ["test_plan.py"],
-    "deploy": ["test_deploy.py"],
-    "release": ["test_release.py"],
-    "same_cicd": ["test_same_cicd.py"],
-    "deployed": ["test_deployed.py"],
-    "preflight": ["test_preflight.py"],
-    "ops.status": ["test_operate.py"],
-    "ops.pipeline": ["test_rollback.py", "test_operate.py"],
-    "ops.check*": ["test_check.py"],
-}
+# The modules that decide, and the tests that call them.
+TESTS = (
+    ("deploy proof leftovers accepted wheels client", "test_deploy.py"),
+    ("plan model report fields hiding values texts", "test_plan.py test_hiding.py"),
+    ("bundle", "test_bundle_guard.py"),
+    ("ops.approval ops.status", "test_operate.py"),
+    ("release changes author", "test_changes.py"),
+    ("deployed same_cicd four_eyes", "test_four_eyes.py"),
+    ("preflight workspace", "test_preflight.py"),
+    ("ops.pipeline", "test_rollback.py test_operate.py"),
+    ("ops.check*", "test_check.py test_weakenings.py"),
+)
 COPIED = ["cookiecutter.json", "hooks", "rehearsal", "docs", "{{cookiecutter.project_slug}}"]
 CONFIGURATION = """\
 [tool.mutmut]
@@ -58,7 +56,7 @@ track_dependencies = false
 
 [tool.pytest.ini_options]
 pythonpath = ["."]
-addopts = "-p no:xdist -p no:cacheprovider --template ."
+addopts = "-p no:xdist -p no:cacheprovider -p in_process --template ."
 """
 
 
@@ -103,16 +101,18 @@ def module(path: Path) -> str:
     return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
 
 
-def configure(source: Path, patterns: Iterable[str]) -> None:
-    """Writes the configuration for the modules that match one of these patterns."""
-    found = {module(path.relative_to(source)): path for path in source.rglob("*.py")}
-    files, tests = [], set()
-    for pattern in patterns:
-        for name in fnmatch.filter(found, pattern):
-            found[name].write_text(undecorated(found[name].read_text(encoding="utf-8")))
-            files.append(str(found[name].relative_to(SCRATCH)))
-        tests |= {f"tests/{name}" for name in TESTS[pattern]}
-    text = CONFIGURATION.format(files=files, copied=COPIED, tests=sorted(tests))
+def configure(source: Path, wanted: set[str]) -> None:
+    """Writes the configuration for these modules, or for all that decide."""
+    modules = {module(path.relative_to(source)): path for path in source.rglob("*.py")}
+    files, tests = [], []
+    for patterns, names in TESTS:
+        group = set(patterns.split())
+        chosen = group & wanted if wanted else group
+        tests += [f"tests/{name}" for name in names.split() if chosen]
+        for name in sorted(name for one in chosen for name in fnmatch.filter(modules, one)):
+            modules[name].write_text(undecorated(modules[name].read_text(encoding="utf-8")))
+            files.append(str(modules[name].relative_to(SCRATCH)))
+    text = CONFIGURATION.format(files=files, copied=COPIED, tests=sorted(set(tests)))
     (SCRATCH / "pyproject.toml").write_text(text)
 
 
@@ -169,12 +169,11 @@ def report(every: dict[str, dict[str, Result]]) -> bool:
 
 def main() -> int:
     """Makes and counts the mutants; returns the exit code."""
-    patterns = sys.argv[1:] or list(TESTS)
-    configure(lay_out(), patterns)
+    configure(lay_out(), set(sys.argv[1:]))
     os.chdir(SCRATCH)  # where mutmut looks for its configuration
-    os.environ["RENDERINGS"] = str(SCRATCH / "renderings")
     command = [Path(sys.executable).parent / "mutmut", "run", "--max-children", CHILDREN]
-    subprocess.run(command, check=True)
+    own = {"RENDERINGS": f"{SCRATCH}/renderings", "PYTHONPATH": f"{SCRATCH}/mutants/tests"}
+    subprocess.run(command, env=os.environ | own, check=True)
     return int(not report(results()))
 
 
