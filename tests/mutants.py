@@ -172,7 +172,9 @@ def main() -> int:
     configure(lay_out(), set(sys.argv[1:]))
     os.chdir(SCRATCH)  # where mutmut looks for its configuration
     command = [Path(sys.executable).parent / "mutmut", "run", "--max-children", CHILDREN]
-    own = {"RENDERINGS": f"{SCRATCH}/renderings", "PYTHONPATH": f"{SCRATCH}/mutants/tests"}
+    tests = SCRATCH / "mutants/tests"  # Python looks once whether it is there
+    tests.mkdir(parents=True)
+    own = {"RENDERINGS": str(SCRATCH / "renderings"), "PYTHONPATH": str(tests)}
     subprocess.run(command, env=os.environ | own, check=True)
     return int(not report(results()))
 
