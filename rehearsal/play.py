@@ -108,8 +108,10 @@ class Rehearsal:
 
     def deploy_cicd(self) -> None:
         """Uploads cicd/ as the repository's own `make stack` does, from a process of its own."""
-        command = [sys.executable, "-m", "ops", "--stack", self.aws.stack.name]
-        command += ["--region", self.aws.stack.region, "deploy-cicd"]
+        stack = self.aws.stack
+        program = "import sys; from ops.aws import Stack; from ops.delivery import upload"
+        program += "; upload(Stack(*sys.argv[1:]))"
+        command = [sys.executable, "-c", program, stack.name, stack.region]
         environment = self.working_copy.environment | self.aws.environment()
         result = subprocess.run(
             command, cwd=self.repository, env=environment, capture_output=True, text=True

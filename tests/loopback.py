@@ -1,10 +1,13 @@
 """A small HTTP server on a free loopback port, for tests whose client needs an answer."""
 
 import contextlib
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
+
+import trustme
 
 
 class Request(NamedTuple):
@@ -25,7 +28,9 @@ class Answer(NamedTuple):
 
 
 @contextlib.contextmanager
-def serve(answer: Callable[[Request], Answer]) -> Iterator[tuple[str, list[Request]]]:
+def serve(
+    answer: Callable[[Request], Answer], authority: trustme.CA | None = None
+) -> Iterator[tuple[str, list[Request]]]:
     """Yields the server's base URL and the list of requests as they come; stops it at the end."""
     seen: list[Request] = []
 
@@ -52,9 +57,13 @@ def serve(answer: Callable[[Request], Answer]) -> Iterator[tuple[str, list[Reque
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if authority:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", seen
+        yield f"{'https' if authority else 'http'}://127.0.0.1:{server.server_port}", seen
     finally:
         server.shutdown()
         server.server_close()

@@ -7,8 +7,10 @@ where a test wants that: moto has no executions and runs no builds.
 
 import contextlib
 import functools
+import hashlib
 import io
 import itertools
+import json
 import runpy
 import sys
 import time
@@ -42,6 +44,21 @@ COMMON = """
 """.split()
 
 Shape = dict[str, Any]
+
+
+def zipped(files: dict[str, str]) -> bytes:
+    """An artifact with these files."""
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return body.getvalue()
+
+
+def machine_plan(loses_data: bool = False) -> str:
+    """A plan as the Databricks CLI writes it, that updates a job or deletes a schema."""
+    action, resource = ("delete", "schemas.raw") if loses_data else ("update", "jobs.daily")
+    return json.dumps({"plan_version": 2, "plan": {f"resources.{resource}": {"action": action}}})
 
 
 class Refusal(NamedTuple):
@@ -109,9 +126,9 @@ class Cloud(Aws):
     # ---- What there is
 
     def stage(self, name: str, status: str, execution: str, **more: Any) -> None:
-        """A stage, with the execution that entered it last."""
+        """A stage, with the execution that entered it last; `first`: how its first action ended."""
+        changed = {"status": more.pop("first", status), "lastStatusChange": NOW}
         latest = {"status": status, "pipelineExecutionId": execution, **more}
-        changed = {"status": "Succeeded", "lastStatusChange": NOW}
         action = {"actionName": "Do", "latestExecution": changed}
         self.stages.append({"stageName": name, "actionStates": [action], "latestExecution": latest})
 
@@ -148,6 +165,8 @@ class Cloud(Aws):
         if not back_to:
             self.action(execution, "Review", "Approve", at=at, updatedBy=ADA, category="Approval")
         self.action(execution, "Production", "Deploy", at=at, inputs=names)
+        later = at + timedelta(minutes=20)
+        self.action(execution, "Production", "Run", at=later, inputs=names[:2])
 
     def action(self, execution: str, stage: str, action: str, **more: Any) -> Shape:
         """An action's record, newer than all before it."""
@@ -197,13 +216,14 @@ class Cloud(Aws):
             "CustomData": f"Ada[bot] asks [/to] deploy commit 0123abcd. {effect[loses_data]}",
             "ExternalEntityLink": "https://link.example/build",
         }
-        variables = {"LOSES_DATA": str(loses_data).lower()}
+        machine = machine_plan(loses_data)
+        variables = {
+            "LOSES_DATA": str(loses_data).lower(),
+            "PLAN_SHA256": hashlib.sha256(machine.encode()).hexdigest(),
+        }
         self.action(execution, "Review", "Plan", outputs=("Plan",), variables=variables)
         self.action(execution, "Review", "Approve", status="InProgress", resolved=resolved)
-        body = io.BytesIO()
-        with zipfile.ZipFile(body, "w") as archive:
-            archive.writestr("plan.md", plan)
-        self.objects[f"{execution}/Plan"] = body.getvalue()
+        self.objects[f"{execution}/Plan"] = zipped({"plan.json": machine, "plan.md": plan})
 
     def build(self, project: str, status: str = "SUCCEEDED", hour: int = 0, **more: Any) -> Shape:
         """A build that is newer than all of its project before it, with a log."""

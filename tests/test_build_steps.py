@@ -32,7 +32,13 @@ echo "$@" >> "$LOG"
 case "$1 $2" in
   "bundle summary") echo '{"workspace": {"root_path": "/Workspace/root"}}' ;;
   "bundle run") exit "$RUN" ;;
-  "workspace export-dir") [ -n "$REPORT" ] && echo '<testsuite/>' > "$4/fixture.xml" ;;
+  "workspace export-dir")
+    case "$REPORT" in
+      yes) echo '<testsuite/>' > "$4/fixture.xml" ;;
+      empty) touch "$4/fixture.xml" ;;
+      none) ;;  # the client succeeds on a folder without files
+      *) exit 1 ;;
+    esac ;;
   "workspace delete") ;;
   *) exit 99 ;;
 esac
@@ -82,11 +88,88 @@ def test_the_report_is_fetched_whether_or_not_tests_passed(nutter, run_exit: int
 
 
 @pytest.mark.parametrize("run_exit", [0, 1])
-def test_a_run_without_a_report_is_a_failure(nutter, run_exit: int) -> None:
-    result, calls, reports = nutter(run_exit, "")
+@pytest.mark.parametrize("report", ["", "none", "empty"])
+def test_a_run_without_a_report_is_a_failure(nutter, run_exit: int, report: str) -> None:
+    result, calls, _ = nutter(run_exit, report)
     assert result.returncode == 1
     assert f"run_nutter.sh: no test report in {RESULTS}" in result.stderr
-    assert (calls, reports) == (CALLS, [])
+    assert calls == CALLS
+
+
+# ---- run_job.sh ----------------------------------------------------------------------------------
+
+RUNNING = """#!/bin/sh
+echo "$@" >>calls
+case "$1 $2" in
+  "bundle summary") cat summary ;;
+  "bundle run") exec sleep "$SECONDS_OF_THE_RUN" ;;
+  *) exit 99 ;;
+esac
+"""
+# A minute is a tenth of a second here.
+TIMEOUT = """#!/bin/sh
+minutes=${1%m}
+shift
+exec /usr/bin/timeout "$((minutes * 100))e-3" "$@"
+"""
+
+
+def run_job(tmp_path: Path, job: object, minutes: object, seconds: str = "0"):
+    """Runs run_job.sh for prod; returns its result and the client's calls."""
+    programs = program(tmp_path, "databricks", RUNNING)
+    program(tmp_path, "timeout", TIMEOUT)
+    variables = {"job": {"value": job}, "job_minutes": {"value": minutes}}
+    (tmp_path / "summary").write_text(json.dumps({"variables": variables}))
+    result = subprocess.run(
+        ["bash", STEPS / "run_job.sh", "prod"],
+        cwd=tmp_path,
+        env={
+            "PATH": f"{programs}:{Path(sys.executable).parent}:/usr/bin:/bin",
+            "SECONDS_OF_THE_RUN": seconds,
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return result, (tmp_path / "calls").read_text().splitlines()[1:]
+
+
+def test_the_job_of_the_bundle_is_run(tmp_path: Path) -> None:
+    result, calls = run_job(tmp_path, "daily", 60)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert calls == ["bundle run -t prod daily"]
+
+
+def test_no_job_is_run_where_the_bundle_names_none(tmp_path: Path) -> None:
+    result, calls = run_job(tmp_path, "", 60)
+    assert (result.returncode, calls) == (0, [])
+    assert "run_job.sh: prod: no job is to run" in result.stdout
+
+
+def test_a_build_waits_for_a_job_only_so_long(tmp_path: Path) -> None:
+    started = time.monotonic()
+    result, _ = run_job(tmp_path, "daily", 3, seconds="50")
+    assert time.monotonic() - started < 30
+    assert result.returncode == 124
+    assert "run_job.sh: prod: daily still runs after 3 minutes" in result.stderr
+    assert "the run goes on in the workspace" in result.stderr
+    assert result.stderr.endswith("The release is deployed.\n")
+
+
+def test_a_job_that_fails_is_no_failed_deployment(tmp_path: Path) -> None:
+    result, _ = run_job(tmp_path, "daily", 3, seconds="no number")
+    assert result.returncode == 1
+    assert "run_job.sh: prod: daily failed, see above. The release is deployed." in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("job", "minutes"),
+    [("--", 60), ("a b", 60), ("$(touch x)", 60), ("daily", 0), ("daily", 101), ("daily", "1h")],
+)
+def test_a_job_or_limit_that_cannot_be_is_refused(tmp_path: Path, job, minutes) -> None:
+    result, calls = run_job(tmp_path, job, minutes)
+    assert (result.returncode, calls) == (1, [])
+    assert "job must be the key of a job or pipeline, job_minutes 1 to 100" in result.stderr
 
 
 # ---- mint_token.sh -------------------------------------------------------------------------------

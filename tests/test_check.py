@@ -30,7 +30,6 @@ JOB, ETL = "resources/my_data_project.job.yml", "resources/my_data_project_etl.p
 NUTTER, NOTEBOOK = "resources/nutter.job.yml", "src/notebooks/sample_notebook.py"
 MAKE, SCRIPT, PROJECT = "Makefile", "cicd/steps/run_nutter.sh", "pyproject.toml"
 NAMES, PREFLIGHT = "cicd/steps/names.py", "cicd/steps/preflight.py"
-WORKSPACE = "cicd/steps/workspace.py"
 X_BUILD = "cicd/buildspecs/x.yml"
 IAM, ODD, CLASSIC = "aws-iam-serverless", "odd-but-legal", "pat-classic"
 FIXTURE, RUNNER = "tests/nutter/sample_notebook_fixture.py", "tests/nutter/run_fixtures.py"
@@ -50,7 +49,8 @@ STAGING_TARGET = """
     mode: production
     workspace:
       host: https://staging.cloud.databricks.com
-      root_path: /Workspace/Users/me/.bundle/${bundle.name}/${bundle.target}
+      root_path: /Workspace/Users/${workspace.current_user.userName}/.bundle/${bundle.target}
+    presets: {trigger_pause_status: PAUSED}
     variables:
       catalog: staging
 """
@@ -64,17 +64,25 @@ phases:
 STAGING_PARAMETER = """  StagingHost:
     Type: String
     Default: https://staging.cloud.databricks.com
+    AllowedPattern: '^https://[a-z0-9.-]+$'
 
 Mappings:
 """
 STAGING_RESOURCES = """  StagingSecret:
     Type: AWS::SecretsManager::Secret
+    Properties: {KmsKeyId: !GetAtt Key.Arn}
   StagingBuild:
     Type: AWS::CodeBuild::Project
     Properties:
+      Name: !Sub "${AWS::StackName}-staging"
+      EncryptionKey: !GetAtt Key.Arn
+      TimeoutInMinutes: 60
+      Artifacts: {Type: CODEPIPELINE}
+      LogsConfig: {CloudWatchLogs: {Status: ENABLED, GroupName: !Ref BuildLogs, StreamName: s}}
       ServiceRole: !GetAtt StagingRole.Arn
       Source: {Type: CODEPIPELINE, BuildSpec: cicd/buildspecs/staging.yml}
       Environment:
+        Image: aws/codebuild/amazonlinux-x86_64-standard:5.0
         EnvironmentVariables:
           - {Name: DATABRICKS_HOST, Value: !Ref StagingHost}
           - {Name: DATABRICKS_TOKEN, Type: SECRETS_MANAGER, Value: !Sub "${StagingSecret}:token"}
@@ -85,8 +93,9 @@ STAGING_RESOURCES = """  StagingSecret:
         - PolicyDocument:
             Statement:
               Effect: Allow
-              Action: ["secretsmanager:Get*", "kms:Decrypt"]
+              Action: [secretsmanager:GetSecretValue, kms:Decrypt]
               Resource: [!Ref StagingSecret, !GetAtt Key.Arn]
+              Condition: {StringEquals: {kms:EncryptionContext:SecretARN: !Ref StagingSecret}}
 
 Outputs:
 """
@@ -241,6 +250,12 @@ def slack_for(secret: str) -> list[Edit]:
     ]
 
 
+# The checks of security have their rows in weakenings.py; what breaks a build may weaken it, too.
+SECURITY = "buildspecs facts gate leaks people rights targets trust".split()
+WEAKENED = {
+    check.__name__ for check in CHECKS if check.__module__.removeprefix("ops.check.") in SECURITY
+}
+
 # What each check finds, by the check's name.
 ROWS = {
     "files_can_be_read": [
@@ -343,7 +358,7 @@ ROWS = {
     "phases_have_commands": [
         Row(Add(X_BUILD, "version: 0.2"), says="has no phases", count=2),
         Row(Edit(QA, "- . cicd", "- run: . cicd"), says="is not a command; quote or remove it"),
-        Row(Edit(QA, "- . cicd/tools.env", "- ''"), says="'' is not a command"),
+        Row(Edit(QA, "- make check lint test build", "- ''"), says="'' is not a command"),
         Row(
             Edit(QA, "  build:\n    commands:", "  build:\n    finally:"),
             says="no commands",
@@ -376,6 +391,16 @@ ROWS = {
             says="root_path: ../sources does not exist",
         ),
         Row(Edit(BUNDLE, "    - src\n", "    - sources\n"), says="paths: sources does not exist"),
+        Row(
+            Edit(BUNDLE, "sync:\n", "sync:\n  include: [gone/**]\n"),
+            says="include: gone/** does",
+            at="gone",
+        ),
+        Row(
+            Edit(BUNDLE, "  - resources/*.yml\n", "  - resources/*.yml\n  - more/*.yml\n"),
+            says="include: more/*.yml does not exist",
+            at="more",
+        ),
     ],
     "references_are_declared": [
         Row(
@@ -394,12 +419,19 @@ ROWS = {
             at="ntebook",
         ),
         Row(
-            Edit(JOB, "y: main\n\n", "y: man\n\n"), says="no environment_key man; did you mean main"
+            Edit(JOB, "environment_key: main\n          d", "environment_key: man\n          d"),
+            says="no environment_key man; did you mean main",
         ),
         Row(Edit(JOB, "y: main\n\n", "y: man\n\n"), says="no job_cluster_key man", variant=CLASSIC),
     ],
     "wheel_tasks_fit_the_package": [
         Row(Edit(JOB, 'name: "my_data_', 'name: "my_dta_'), says="no package_name my_dta_project"),
+        Row(  # the project has another name now
+            Edit(PROJECT, 'name = "my_data_project"', 'name = "trips"'),
+            says="no package_name my_data_project",
+            at="package_name",
+            where=JOB,
+        ),
         Row(
             Edit(JOB, "point: main", "point: mian"), says="no entry_point mian; did you mean main?"
         ),
@@ -426,8 +458,13 @@ ROWS = {
     ],
     "template_fits_cloudformation": [
         Row(
+            Edit(STACK, "\nParameters:", "\n" + COMMENT * 12_000 + "Parameters:"),
+            says="CloudFormation accepts 1,000,000; remove some",
+            at="AWSTemplate",
+        ),
+        Row(
             Edit(STACK, "\nParameters:", "\n" + COMMENT * 520 + "Parameters:"),
-            says="CloudFormation accepts 51,200;",
+            says="a new stack takes 51,200; an update takes this one too",
             at="AWSTemplate",
         ),
     ],
@@ -439,9 +476,9 @@ ROWS = {
     ],
     "pipeline_runs_its_builds": [
         Row(
-            Edit(STACK, ": !Ref ProdBuild\n", ": !Ref QaBuild\n"),
-            says="runs ProdBuild",
-            at="production.yml",
+            Edit(STACK, ": !Ref PlanBuild\n", ": !Ref QaBuild\n"),
+            says="runs PlanBuild",
+            at="plan.yml",
         ),
     ],
     "report_groups_exist": [
@@ -475,7 +512,7 @@ ROWS = {
             Edit(QA, "nutter.sh qa", "nutter.sh test"),
             says="no target test; there are: development,",
         ),
-        Row(Edit(MAKE, "run -t development", "run -t dev"), says="no target dev"),
+        Row(Edit(MAKE, "run_job.sh development", "run_job.sh dev"), says="no target dev"),
     ],
     "builds_name_their_target": [
         Row(Edit(QA, "deploy -t qa", "deploy"), says=BY_QA),
@@ -484,16 +521,30 @@ ROWS = {
     ],
     "what_is_run_exists": [
         Row(
-            Edit(PINS, "_project_job", "_project_jb"),
-            says="jb, which is not in the target qa",
+            Edit(
+                PRODUCTION,
+                "bash cicd/steps/run_job.sh prod",
+                "databricks bundle run -t prod nutter",
+            ),
+            says="runs nutter, which is not in the target prod",
+        ),
+        Row(Edit(SCRIPT, '"$target" nutter', '"$target" nuter'), says="not in any target"),
+    ],
+    "what_follows_a_deployment_exists": [
+        Row(
+            Edit(BUNDLE, "default: my_data_project_job", "default: my_data_project_jb"),
+            says="job names my_data_project_jb, which is not in the target qa",
             count=3,
         ),
         Row(
-            Edit(PINS, "JOB=my_data_project_job", "JOB=nutter"),
-            says="runs nutter, which is not in the target prod",
+            Edit(BUNDLE, "default: my_data_project_job", "default: nutter"),
+            says="job names nutter, which is not in the target prod",
         ),
-        Row(Edit(PRODUCTION, 'prod "$JOB"', "prod nutter"), says="not in the target prod"),
-        Row(Edit(SCRIPT, '"$target" nutter', '"$target" nuter'), says="not in any target"),
+        Row(
+            Edit(BUNDLE, '      catalog: "prod"\n', '      catalog: "prod"\n      job: nutter\n'),
+            says="job names nutter, which is not in the target prod",
+            at="job: nutter",
+        ),
     ],
     "buildspecs_are_those_named": [
         Row(
@@ -512,6 +563,15 @@ ROWS = {
             Edit(PROJECT, "bundles==1.22.1", "bundles==1.22.0"), says="pins 1.22.1; make them equal"
         ),
         Row(Edit(QA, '"3.12"', '"3.11"'), says="cicd/tools.env pins Python 3.12; make them equal"),
+    ],
+    "client_comes_from_its_place": [
+        Row(Edit(PINS, "https://github", "http://github"), says="needs https://, a host and a pa"),
+        Row(Edit(PINS, "https://github", "https://github@a"), says="needs https://, a host and a"),
+        Row(
+            Edit(PINS, "//github.com", "//github.com.evil.example"),
+            says="github.com.evil.example only looks like github.com",
+        ),
+        Row(Edit(PINS, "//github", "//g1thub"), says="g1thub.com only looks like github.com"),
     ],
     "bundle_accepts_the_client": [
         Row(
@@ -542,8 +602,12 @@ ROWS = {
     "branches_are_equal": [
         Row(Edit(BUNDLE, 'branch: "', 'branch: "x'), says="BranchName in cicd/stack.yml is main"),
     ],
-    "preflight_reads_the_hosts": [
-        Row(Edit(BUNDLE, "host: ", "host: >-\n        "), says="cannot read this host"),
+    "builds_accept_the_bundle": [
+        Row(
+            Edit(BUNDLE, "experimental:\n", "experimental:\n  scripts: {postinit: make}\n"),
+            says="experimental.scripts runs code of the commit",
+            at="scripts: {",
+        ),
     ],
     "shared_names_are_the_pipelines": [
         Row(Edit(NAMES, '"Review"', '"Revue"'), says="has no Revue; did you mean Review?"),
@@ -572,7 +636,7 @@ ROWS = {
         ),
     ],
     "builds_work_on_one_target": [
-        Row(Edit(PRODUCTION, "run -t prod", "run -t qa"), says="and qa; name one"),
+        Row(Edit(PRODUCTION, "run_job.sh prod", "run_job.sh qa"), says="and qa; name one"),
         Row(
             Edit(STACK, "buildspecs/qa", "buildspecs/production"),
             says="QaBuild is qa's, but cicd/buildspecs/production.yml works on prod (line",
@@ -617,7 +681,12 @@ ROWS = {
     "builds_may_use_what_they_get": [
         Row(Edit(STACK, "ger:GetSecretValue", "ger:Describe"), says=MAY_NOT, at="${QaSecret}:"),
         Row(
-            Edit(STACK, "[kms:Decrypt, kms:GenerateDataKey]", "[kms:Encrypt]"),
+            Edits(
+                [
+                    Edit(STACK, "[kms:Decrypt, kms:GenerateDataKey]", "[kms:GenerateDataKey]"),
+                    Edit(STACK, "Action: kms:Decrypt", "Action: kms:DescribeKey"),
+                ]
+            ),
             says=NO_KEY,
             at="${QaSecret}:",
         ),
@@ -648,6 +717,81 @@ ROWS = {
         Row(Edit(STACK, SECRET_OF_QA, START + SECRET_OF_QA), says=MAY_START, at="codebuild:*"),
         Row(Edit(STACK, ": !Ref QaSecret", ": [!Ref QaSecret, !Ref ProdSecret]"), says=MAY),
         Row(Edit(STACK, "\nOutputs:\n", ATTACHED), says="PipelineRole may read", at='Action: "*"'),
+    ],
+    "keys_are_defined_once": [
+        Row(
+            Add("resources/x.job.yml", "resources:\n  jobs:\n    my_data_project_job: {name: x}\n"),
+            says="resources/my_data_project.job.yml:4 defines jobs.my_data_project_job too",
+            at="my_data_project_job:",
+        ),
+        Row(
+            Add("resources/x.job.yml", "resources:\n  jobs:\n    my_data_project_etl: {name: x}\n"),
+            says="pipelines.my_data_project_etl too",
+            at="my_data_project_etl:",
+        ),
+    ],
+    "variables_have_values": [
+        Row(
+            Edit(
+                BUNDLE,
+                '  catalog: "qa"\n      schema',
+                '  catalog: "qa"\n      shema: x\n      schema',
+            ),
+            says="no variable shema; did you mean schema?",
+            at="shema",
+        ),
+        Row(
+            Edit(BUNDLE, '      catalog: "prod"\n', "      schema: x\n"),
+            says="prod has no value for catalog",
+            at="prod:",
+        ),
+        Row(
+            Edit(BUNDLE, "targets:\n", "targets:\n  empty:\n"),
+            says="empty has no value",
+            at="empty",
+        ),
+    ],
+    "identities_are_one": [
+        Row(
+            Edit(
+                BUNDLE,
+                "      identity:",
+                "      identity: {user_name: a, service_principal_name: b}\n#",
+            ),
+            says="user_name and service_principal_name: only one can be meant",
+            at="identity:",
+            count=1,
+        ),
+    ],
+    "schedules_exist": [
+        Row(Edit(JOB, "timezone_id: UTC", "timezone_id: Europe/Berln"), says="mean Europe/Berlin?"),
+        Row(Edit(JOB, '"0 0 6 * * ?"', '"0 6 * * ?"'), says="it has 5 fields", at="quartz"),
+        Row(
+            Edit(JOB, '"0 0 6 * * ?"', '"0 0 25 * * ?"'),
+            says="'25' cannot be its hours",
+            at="quartz",
+        ),
+        Row(Edit(JOB, '"0 0 6 * * ?"', '"0 0 6 * * *"'), says="has to be ?", at="quartz"),
+        Row(Edit(JOB, '"0 0 6 * * ?"', '"0 0 6 ? * MOD"'), says="'MOD' cannot be", at="quartz"),
+    ],
+    "builds_sign_in_one_way": [
+        Row(
+            Edit(
+                STACK, "DATABRICKS_AUTH_TYPE, Value: pat", "DATABRICKS_AUTH_TYPE, Value: oauth-m2m"
+            ),
+            says="oauth-m2m needs DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET, but",
+            at="oauth-m2m",
+        ),
+        Row(
+            Edit(
+                STACK,
+                "          - {Name: DATABRICKS_TOKEN",
+                "          - {Name: DATABRICKS_CLIENT_ID, Value: x}\n"
+                "          - {Name: DATABRICKS_TOKEN",
+            ),
+            says="there is CLIENT_ID and TOKEN",
+            at="DATABRICKS_AUTH_TYPE",
+        ),
     ],
     "policies_are_the_stacks_own": [
         Row(
@@ -717,7 +861,8 @@ def test_a_rendering_has_no_finding(rendered):
 
 def test_every_check_has_a_row():
     alone = ["templates_pass_cfn_lint"]  # a process of its own, with a test of its own
-    assert sorted([*ROWS, *alone]) == sorted(check.__name__ for check in CHECKS)
+    names = {check.__name__ for check in CHECKS} - WEAKENED
+    assert sorted([*ROWS, *alone]) == sorted(names)
     assert all(ROWS.values())
 
 
@@ -728,7 +873,8 @@ def test_a_change_is_found_where_it_is(copy, name, row):
     root = copy(row.change, variant=row.variant)
     by_check = findings_by_check(root)
     (finding,) = [each for each in by_check[name] if row.says in each.message]
-    assert len(set().union(*by_check.values())) == row.count
+    others = [found for each, found in by_check.items() if each not in WEAKENED]
+    assert len(set().union(*others)) == row.count
     assert finding.place.file == row.file
     assert row.marker in line_of(root, finding)
 
@@ -799,20 +945,25 @@ def test_what_python_breaks_does_not_hide_the_rest(copy):
 DEPLOY, TO_QA = "databricks bundle deploy -t qa", ": !Ref QaSecret"
 PACKAGE = 'package_name: "my_data_project"'
 ACME = Edit(JOB, "- ../dist/*.whl", "- ../dist/*.whl\n              - acme_tools==1.0")
-OWN_TARGET = "workspace: {host: https://x.com}\ntargets:\n  own: {mode: production}\n"
+OWN_TARGET = (
+    "workspace: {host: https://x.com}\n"
+    "targets:\n  own: {mode: production, variables: {catalog: own}}\n"
+)
 LEGAL = [
     Edit(QA, DEPLOY, ">-\n          databricks bundle deploy\n          -t qa"),
     Edit(QA, DEPLOY, "|\n        databricks bundle deploy \\\n          -tqa"),
-    Edit(QA, "make check lint test build", "make -C docs html && CI=1 make test V=1 >log 2>&1"),
+    Edit(
+        QA,
+        "      - make check lint",
+        "      - make -C docs html && CI=1 make test V=1 >log 2>&1\n      - make check lint",
+    ),
     Edit(QA, "bash cicd/steps/install_cli.sh", "./cicd/steps/install_cli.sh"),
     Edit(MAKE, ".DEFAULT_GOAL", "include other.mk\n.DEFAULT_GOAL"),
     Edit(BUNDLE, "targets:\n", "definitions: &x {a: b}\ntargets:\n"),
     Edit(BUNDLE, "targets:\n", OWN_TARGET),
-    Edit(BUNDLE, "targets:\n", "targets:\n  empty:\n"),
     Edit(JOB, PACKAGE, "package_name: acme-tools  # in dependencies"),
     Edit(JOB, PACKAGE, "package_name: my-data-project"),
     Edit(STACK, "\nOutputs:\n", OPENED.replace("Allow", "Deny")),
-    Edit(STACK, "[kms:Decrypt, kms:GenerateDataKey]", "kms:*"),
     Edit(STACK, TO_QA, ': [!Sub "${QaSecret}", !Sub ["${S}", {S: !Ref QaSecret}]]'),
 ]
 
@@ -859,13 +1010,6 @@ def test_a_variable_of_a_condition_is_checked_too(copy):
     )
     (finding,) = findings(root)
     assert finding.message.startswith("QaBuildRole may not read ProdSecret")
-
-
-def test_a_script_that_cannot_be_loaded_is_the_finding(copy):
-    root = copy(Edit(WORKSPACE, "import json", "import json_of_nobody"))
-    (finding,) = findings(root)
-    assert finding.place.file == WORKSPACE
-    assert finding.message.startswith("cannot be loaded: ModuleNotFoundError")
 
 
 def test_what_is_no_file_is_not_read(copy):

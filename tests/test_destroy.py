@@ -23,7 +23,7 @@ class Doomed(Cloud):
         super().__init__()
         self.resources |= {"Pipeline": "pipeline-1", "Repository": "0b1c-id", **BUCKETS, **RULES}
         self.outputs["CodeCommitUrl"] = f"codecommit::us-east-1://{SLUG}"
-        self.status, self.stuck = "CREATE_COMPLETE", 0
+        self.status, self.stuck, self.protected = "CREATE_COMPLETE", 0, False
         self.buckets = {name: ["key"] for name in BUCKETS.values()}
         self.rules = dict.fromkeys(RULES.values(), True)
         for project in ("qa", "prod"):
@@ -36,9 +36,16 @@ class Doomed(Cloud):
             return Refusal("ValidationError", f"Stack with id {SLUG} does not exist")
         answer = super().DescribeStacks(request)
         answer["Stacks"][0]["StackStatus"] = self.status
+        answer["Stacks"][0]["EnableTerminationProtection"] = self.protected
         return answer
 
-    def DeleteStack(self, request: Shape) -> Shape:
+    def UpdateTerminationProtection(self, request: Shape) -> Shape:
+        self.protected = request["EnableTerminationProtection"]
+        return {}
+
+    def DeleteStack(self, request: Shape) -> Shape | Refusal:
+        if self.protected:
+            return Refusal("ValidationError", "the stack is protected")
         self.status = "GONE" if not self.stuck else "DELETE_FAILED"
         self.stuck = max(self.stuck - 1, 0)
         return {}
@@ -102,6 +109,39 @@ def test_destroy_switches_off_what_would_come_in_between(operator: Operator) -> 
     assert operator.cloud.buckets == {"artifacts-1": [], "cicd-1": [], "logs-1": []}
     built = [request["projectName"] for request in operator.cloud.called("StartBuild")]
     assert built == [f"{SLUG}-qa", f"{SLUG}-prod"]
+
+
+@pytest.mark.parametrize(
+    ("terminal", "typed", "yes", "said"),
+    [
+        (False, f"{SLUG}\n", "", "nothing is deleted: there is no terminal to ask at."),
+        (False, "", "1", "that is another name; nothing is deleted"),
+        (True, "1\n", "", "that is another name; nothing is deleted"),
+        (True, "y\n", "", "that is another name; nothing is deleted"),
+    ],
+)
+def test_a_stack_is_deleted_by_its_name_only(operator, terminal, typed, yes, said) -> None:
+    operator.terminal = terminal
+    screen = operator.run("destroy", *(["--yes", yes] if yes else []), typed=typed)
+    assert (screen.code, said in screen.err) == (1, True), screen.err
+    assert operator.cloud.status == "CREATE_COMPLETE"
+    assert operator.cloud.rules == {"push-1": True, "drift-1": True}
+
+
+def test_a_script_names_the_stack_beforehand(operator: Operator) -> None:
+    assert operator.run("destroy", "--yes", SLUG).code == 0
+    assert operator.cloud.status == "GONE"
+
+
+@pytest.mark.parametrize(("protected", "calls"), [(True, 1), (False, 0)])
+def test_protection_against_deletion_goes_last(operator: Operator, protected, calls: int) -> None:
+    operator.cloud.protected = protected
+    assert operator.run("destroy", typed="no\n").code == 1
+    assert operator.cloud.called("UpdateTerminationProtection") == []
+    assert operator.run("destroy", typed=f"{SLUG}\n").code == 0
+    off = {"StackName": SLUG, "EnableTerminationProtection": False}
+    assert operator.cloud.called("UpdateTerminationProtection") == [off] * calls
+    assert operator.cloud.status == "GONE"
 
 
 def test_a_second_destroy_goes_on_where_the_first_stopped(operator: Operator) -> None:

@@ -377,3 +377,30 @@ def test_what_python_is_told_elsewhere_does_not_hide_the_repositorys_own_modules
     monkeypatch.setenv("PYTHONSAFEPATH", "1")
     result = bake()
     assert result.exit_code == 0, result.exception
+
+
+# ---- Jobs ----------------------------------------------------------------------------------------
+
+
+def jobs(rendered: Path) -> dict[str, dict]:
+    """The jobs of a rendering, by key."""
+    sample, nutter = sorted(
+        (rendered / "resources").glob("*.job.yml"), key=lambda file: file.name == "nutter.job.yml"
+    )
+    development = yaml.safe_load(nutter.read_text())["targets"]["development"]
+    found = yaml.safe_load(sample.read_text())["resources"]["jobs"]
+    return found | development["resources"]["jobs"]
+
+
+def test_a_failed_task_is_not_run_again_by_itself(rendered: Path) -> None:
+    serverless = answer(rendered, "compute") == "serverless"
+    tasks = [task for job in jobs(rendered).values() for task in job["tasks"]]
+    assert len(tasks) == 4
+    for task in tasks:
+        # The service does not return the field of a pipeline task: each plan would show it.
+        expected = serverless and "pipeline_task" not in task
+        assert task.get("disable_auto_optimization", False) is expected, task["task_key"]
+
+
+def test_every_job_has_a_time_limit(rendered: Path) -> None:
+    assert {job["timeout_seconds"] for job in jobs(rendered).values()} == {3600}

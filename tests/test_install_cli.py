@@ -5,14 +5,18 @@ import io
 import shutil
 import subprocess
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
+import trustme
 
 from loopback import Answer, Request, serve
 from steps import STEPS
 
 VERSION = "1.22.1"
+NONE: Mapping[str, str] = MappingProxyType({})
 ARCHIVE = f"databricks_cli_{VERSION}_linux_amd64.zip"
 SUMS = f"databricks_cli_{VERSION}_SHA256SUMS"
 
@@ -38,24 +42,30 @@ def install(tmp_path: Path):
     bin_dir = tmp_path / "bin"
     bin_dir.mkdir()
 
-    def run(files: dict[str, bytes], pin: str = "") -> tuple[subprocess.CompletedProcess, Path]:
+    def run(
+        files: dict[str, bytes], pin: str = "", redirects: Mapping[str, str] = NONE, base: str = ""
+    ) -> tuple[subprocess.CompletedProcess, Path]:
         def answer(request: Request) -> Answer:
+            if request.path in redirects:
+                return Answer(302, b"", (("Location", redirects[request.path]),))
             file = files.get(request.path.removeprefix(f"/v{VERSION}/"))
             return Answer(404, b"") if file is None else Answer(200, file)
 
-        with serve(answer) as (url, _):
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        with serve(answer, authority) as (url, _):
             tools = (STEPS.parent / "tools.env").read_text().splitlines()
             lines = [line for line in tools if not line.startswith(("DATABRICKS_CLI_", "JOB="))]
             lines += [
                 f"DATABRICKS_CLI_VERSION={VERSION}",
                 f"DATABRICKS_CLI_SHA256={pin}",
-                f"DATABRICKS_CLI_BASE_URL={url}",
+                f"DATABRICKS_CLI_BASE_URL={base or url}",
             ]
             (tmp_path / "cicd/tools.env").write_text("\n".join(lines) + "\n")
             result = subprocess.run(
                 ["bash", "cicd/steps/install_cli.sh"],
                 cwd=tmp_path,
-                env={"PATH": "/usr/bin:/bin", "BIN_DIR": str(bin_dir)},
+                env={"PATH": "/usr/bin:/bin", "BIN_DIR": str(bin_dir), "CURL_CA_BUNDLE": "ca.pem"},
                 capture_output=True,
                 text=True,
                 timeout=60,
@@ -102,3 +112,23 @@ def test_any_other_release_stops_the_build_before_it_is_run(install, files, pin,
     assert result.stderr.splitlines()[-1].startswith("install_cli.sh: ")
     assert message in result.stderr
     assert list(bin_dir.iterdir()) == []
+
+
+def answer_in_the_open(request: Request) -> Answer:
+    """A release on a host without TLS, where anybody on the way can change it."""
+    return Answer(200, GOOD if request.path.endswith(".zip") else SUMS_OF_GOOD)
+
+
+def test_a_redirect_to_http_is_not_followed(install) -> None:
+    with serve(answer_in_the_open) as (url, seen):
+        redirects = {f"/v{VERSION}/{name}": f"{url}/v{VERSION}/{name}" for name in (SUMS, ARCHIVE)}
+        result, bin_dir = install({}, redirects=redirects)
+    assert result.returncode == 1 and "cannot download https://" in result.stderr
+    assert (seen, [*bin_dir.iterdir()]) == ([], [])
+
+
+def test_http_is_not_used(install) -> None:
+    with serve(answer_in_the_open) as (url, seen):
+        result, bin_dir = install({}, base=url)
+    assert result.returncode == 1 and "cannot download http://" in result.stderr
+    assert (seen, [*bin_dir.iterdir()]) == ([], [])

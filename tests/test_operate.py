@@ -1,8 +1,7 @@
 """`make status`, `approve`, `reject`, `start`, `logs`, `drift`: every screen, every refusal."""
 
-import json
+import hashlib
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,8 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import ROOT
-from operating import ADA, SLUG, Operator, Refusal, at_work
+from operating import ADA, SLUG, Operator, Refusal, at_work, machine_plan, zipped
 
 A, B, C = "aaaaaaaa-1", "bbbbbbbb-1", "cccccccc-1"
 PLAN = "# What would change in prod\n\n**0 to create, 1 to update**\n"
@@ -194,85 +192,136 @@ def test_a_rejection_shows_what_is_rejected(operator: Operator) -> None:
     assert request["result"] == {"status": "Rejected", "summary": "x" * 512}
 
 
+NOBODY = ": there is no terminal to ask at. To do it unasked, add YES=1"
+UNTYPED, WORD = (
+    ": the word delete was not typed",
+    ": this plan loses data. YES=delete approves that",
+)
+
+
 @pytest.mark.parametrize(
-    ("loses", "terminal", "typed", "approved"),
+    ("loses", "typed", "yes", "refused"),
     [
-        (False, True, "y\n", True),
-        (False, True, "\n", False),
-        (False, True, "no\n", False),
-        (False, False, "", True),
-        (True, True, "y\ndelete\n", True),
-        (True, True, "y\ny\n", False),
-        (True, True, "y\n", False),
-        (True, True, "n\ndelete\n", False),
-        (True, False, "delete\n", True),
-        (True, False, "y\n", False),
-        (True, False, "", False),
+        (False, "y\n", [], None),
+        (False, "\n", [], ""),
+        (False, "no\n", [], ""),
+        (False, None, [], NOBODY),
+        (False, None, ["--yes"], None),
+        (False, None, ["--yes", "1"], None),
+        (False, None, ["--yes", "delete"], None),
+        (True, "y\ndelete\n", [], None),
+        (True, "y\ny\n", [], UNTYPED),
+        (True, "y\n", [], UNTYPED),
+        (True, "n\ndelete\n", [], ""),
+        (True, "y\ndelete\n", ["--yes"], WORD),
+        (True, None, [], NOBODY),
+        (True, None, ["--yes"], WORD),
+        (True, None, ["--yes", "delete"], None),
     ],
 )
-def test_a_plan_that_loses_data_needs_the_word_delete(
-    operator, loses, terminal, typed, approved
-) -> None:
+def test_a_plan_is_approved_by_a_persons_word_only(operator, loses, typed, yes, refused) -> None:
     operator.cloud.approval(PLAN, loses)
-    operator.terminal = terminal
+    screen = operator.run("approve", *yes, typed=typed)
+    said = (0, "") if refused is None else (1, f"approve: nothing is approved{refused}\n")
+    assert (screen.code, screen.err) == said
+    assert len(operator.cloud.called("PutApprovalResult")) == (refused is None)
+
+
+@pytest.mark.parametrize("typed", ["y\n", "delete\n", "y\ndelete\n"])
+def test_what_comes_through_a_pipe_is_no_persons_word(operator: Operator, typed: str) -> None:
+    operator.cloud.approval(PLAN, loses_data=True)
+    operator.terminal = False
     screen = operator.run("approve", typed=typed)
-    word = ": the word delete was not typed" if loses else ""
-    refused = (1, f"approve: nothing is approved{word}\n")
-    assert (screen.code, screen.err) == ((0, "") if approved else refused)
-    assert len(operator.cloud.called("PutApprovalResult")) == approved
+    assert (screen.code, screen.err) == (1, f"approve: nothing is approved{NOBODY}\n")
+    assert operator.cloud.called("PutApprovalResult") == []
 
 
-def test_the_word_depends_on_what_the_build_exports(default: Path, tmp_path: Path) -> None:
-    """approve reads the variable that cicd/steps/plan.py writes, and the build hands on."""
-    recordings = json.loads((ROOT / "tests/data/client-recordings.json").read_text())["recordings"]
-    plans = {item["name"]: item["stdout"] for item in recordings}
-    for name, loses_data in (("plan-delete-json", "true"), ("plan-update-json", "false")):
-        (tmp_path / "plan.json").write_text(plans[name])
-        command = [sys.executable, "cicd/steps/plan.py", "variables", tmp_path / "plan.json"]
-        exports = subprocess.check_output(command, cwd=default, text=True)
-        assert f"export LOSES_DATA={loses_data}" in exports.splitlines()
-    buildspec = yaml.safe_load((default / "cicd/buildspecs/plan.yml").read_text())
-    assert "LOSES_DATA" in buildspec["env"]["exported-variables"]
-
-
-def test_a_plan_without_that_export_needs_the_word(operator: Operator) -> None:
+def test_only_two_words_answer_beforehand(operator: Operator) -> None:
     operator.cloud.approval(PLAN)
-    operator.cloud.actions[1]["output"]["outputVariables"] = {}
-    assert operator.run("approve", typed="y\n").code == 1
-    assert operator.run("approve", typed="y\ndelete\n").code == 0
+    screen = operator.run("approve", "--yes", "no")
+    assert (screen.code, operator.cloud.calls) == (2, [])
+    assert "'no' is not one of '1', 'delete'" in screen.err
+
+
+@pytest.mark.parametrize("exported", [{}, {"LOSES_DATA": "false"}, {"LOSES_DATA": ""}])
+def test_the_plan_itself_says_whether_it_loses_data(operator: Operator, exported: dict) -> None:
+    operator.cloud.approval(PLAN, loses_data=True)
+    variables = operator.cloud.actions[1]["output"]["outputVariables"]
+    del variables["LOSES_DATA"]
+    variables |= exported
+    screen = operator.run("approve", typed="y\ny\n")
+    assert screen.code == 1
+    question = "DATA WOULD BE LOST: delete schemas.raw. To approve that, type delete: "
+    assert screen.out.endswith(f"Approve it? [y/N] {question}")
+    assert operator.cloud.called("PutApprovalResult") == []
+
+
+OTHER = "it is not the file that was planned; the bucket's access log says by whom"
 
 
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (None, "cannot be shown: AWS refuses GetObject: The specified key does not exist.. Read"),
-        (b"PK", "The plan cannot be shown: its artifact is damaged (File is not a zip file)."),
+        (None, "AWS refuses GetObject: The specified key does not exist."),
+        (b"PK", "its artifact is damaged (File is not a zip file)"),
+        (
+            zipped({"plan.md": PLAN}),
+            "its artifact is damaged (\"There is no item named 'plan.json'",
+        ),
+        (zipped({"plan.json": machine_plan(loses_data=True), "plan.md": PLAN}), OTHER),
     ],
+    ids=["gone", "damaged", "half", "another"],
 )
-def test_without_its_plan_an_approval_says_why(operator: Operator, body, said) -> None:
+@pytest.mark.parametrize("yes", [[], ["--yes"], ["--yes", "delete"]])
+def test_what_cannot_be_shown_is_never_approved(operator: Operator, body, said, yes) -> None:
     operator.cloud.approval(PLAN)
     operator.cloud.objects = {"eeeeeeee-1/Plan": body} if body else {}
-    screen = operator.run("approve", typed="n\n")
-    assert said in screen.out
+    screen = operator.run("approve", *yes, typed="y\ndelete\n")
+    assert screen.code == 1
+    start = "approve: nothing is approved: the plan cannot be shown: "
+    assert screen.err.startswith(start + said)
     assert operator.cloud.called("PutApprovalResult") == []
+    rejected = operator.run("reject", "--reason", "x")
+    assert rejected.code == 0, rejected.err
+    assert f"The plan cannot be shown: {said}" in rejected.out
 
 
-def test_an_approval_without_a_plan_says_so(operator: Operator) -> None:
+@pytest.mark.parametrize("machine", ["{", '{"plan_version": 9, "plan": {}}', ""])
+def test_a_plan_that_this_checkout_cannot_read_is_not_approved(operator, machine: str) -> None:
+    operator.cloud.approval(PLAN)
+    operator.cloud.objects["eeeeeeee-1/Plan"] = zipped({"plan.json": machine, "plan.md": PLAN})
+    checksum = hashlib.sha256(machine.encode()).hexdigest()
+    operator.cloud.actions[1]["output"]["outputVariables"]["PLAN_SHA256"] = checksum
+    screen = operator.run("approve", "--yes", "delete")
+    assert (screen.code, operator.cloud.called("PutApprovalResult")) == (1, [])
+    assert screen.err.startswith("approve: nothing is approved: the plan cannot be shown: this ")
+
+
+def test_the_checksum_of_the_approval_is_the_one_that_the_build_exports(default: Path) -> None:
+    buildspec = yaml.safe_load((default / "cicd/buildspecs/plan.yml").read_text())
+    assert "PLAN_SHA256" in buildspec["env"]["exported-variables"]
+
+
+def test_an_approval_without_a_plan_is_not_given(operator: Operator) -> None:
     operator.cloud.approval(PLAN)
     operator.cloud.actions[1]["output"] = {}
-    screen = operator.run("approve", typed="n\n")
-    assert "\nThis execution has no plan to show.\n" in screen.out
+    screen = operator.run("approve", "--yes")
+    said = "approve: nothing is approved: the plan cannot be shown: this execution has none\n"
+    assert (screen.code, screen.err) == (1, said)
 
 
 def test_of_two_tries_the_newest_plan_counts(operator: Operator) -> None:
     operator.cloud.approval(PLAN, loses_data=True)
     approve = operator.cloud.actions.pop(0)
-    again = {"outputs": ("Again",), "variables": {"LOSES_DATA": "false"}}
+    machine = machine_plan()
+    checksum = hashlib.sha256(machine.encode()).hexdigest()
+    again = {"outputs": ("Again",), "variables": {"PLAN_SHA256": checksum}}
     newer = operator.cloud.action("eeeeeeee-1", "Review", "Plan", **again)
     newer["output"]["outputArtifacts"][0]["name"] = "Plan"
-    operator.cloud.objects["eeeeeeee-1/Again"] = operator.cloud.objects["eeeeeeee-1/Plan"]
+    body = zipped({"plan.json": machine, "plan.md": PLAN})
+    operator.cloud.objects["eeeeeeee-1/Again"] = body
     operator.cloud.actions.insert(0, approve)
-    screen = operator.run("approve")
+    screen = operator.run("approve", "--yes")
     assert screen.code == 0, screen.err
     (got,) = operator.cloud.called("GetObject")
     assert got["Key"] == "eeeeeeee-1/Again"
@@ -280,7 +329,7 @@ def test_of_two_tries_the_newest_plan_counts(operator: Operator) -> None:
 
 def test_text_from_outside_cannot_change_the_screen(operator: Operator) -> None:
     operator.cloud.approval("- delete\x1b[2K\r\n- \x1b[31mred\x1b[0m \x9b2J \u202egnp.exe\rx\tä\n")
-    screen = operator.run("approve")
+    screen = operator.run("approve", "--yes")
     assert "\n- delete\n- red \ufffd2J \ufffdgnp.exe\ufffdx\tä\n" in screen.out
 
 
@@ -304,7 +353,7 @@ def test_the_second_of_two_answers_is_refused(operator, code, record, said) -> N
         return Refusal(f"{code}Exception")
 
     operator.cloud.answers["PutApprovalResult"] = put
-    screen = operator.run("approve")
+    screen = operator.run("approve", "--yes")
     assert screen.code == 1
     assert screen.err.startswith(f"approve: too late: {said}")
     assert screen.err.endswith(TOO_LATE)
@@ -551,8 +600,8 @@ def test_help_lists_every_command(operator: Operator) -> None:
     commands = re.findall(r"(?m)^  ([a-z-]+)  ", screen.out.partition("Commands:")[2])
     assert commands == sorted(
         """
-        approve check destroy doctor drift logs pin-cli reject releases rollback secrets
-        stack-parameters start status
+        approve check destroy doctor drift logs pin-cli protect reject releases rollback secrets
+        stack start status
         """.split()
     )
     for command in commands:

@@ -20,7 +20,6 @@ RECORDED = {
     if recording["name"] in ("plan-first-json", "plan-update-json", "plan-delete-json")
 }
 JOB = "resources.jobs.demo_job"
-CANARY = "dapi0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +53,11 @@ def test_the_old_value_is_the_one_in_the_workspace(plans) -> None:
     assert "trigger.periodic.interval: 9 -> 3" in plans.show(plan)
 
 
-def test_deletions_come_first_with_a_warning(plans) -> None:
+def test_dangers_come_first(plans) -> None:
     recorded = copy.deepcopy(RECORDED["plan-delete-json"])
     text = plans.show(plans.Plan(json.dumps(recorded)))
     warning = "> **WARNING: delete pipelines.demo_etl: data or permanent addresses would be lost.**"
-    assert text.splitlines()[4] == warning
+    assert text.splitlines()[2] == warning
     del recorded["plan"][JOB]["remote_state"]
     recorded["plan"][JOB]["action"] = "delete"
     assert "> WARNING: delete jobs.demo_job\n" in plans.show(plans.Plan(json.dumps(recorded)))
@@ -79,44 +78,232 @@ def test_what_is_gone_already_loses_nothing(plans) -> None:
     assert plans.Plan(json.dumps({"plan_version": 2, "plan": entries})).losses == []
 
 
+def plan_of(**entries: dict) -> str:
+    """A plan of resources by key; in the key, __ is a dot."""
+    named = {f"resources.{key.replace('__', '.')}": entry for key, entry in entries.items()}
+    return json.dumps({"plan_version": 2, "plan": named})
+
+
+def created(**settings: object) -> dict:
+    """A resource that is created, as the client writes it."""
+    return {"action": "create", "new_state": {"value": settings}}
+
+
+# ---- What is long --------------------------------------------------------------------------------
+
+
+def test_many_fields_of_one_section_push_none_of_another_off_the_page(plans) -> None:
+    fields = {f"tags['t{number:03}']": update("a", "b") for number in range(50)}
+    fields["tasks[task_key='x'].notebook_task.notebook_path"] = update("/a", "/evil")
+    fields["run_as.service_principal_name"] = update("etl", "admin")
+    text = plans.show(plans.Plan(changed(**fields)))
+    assert "  - tags['t039']: " in text and "tags['t040']" not in text
+    assert "  - ... and 10 more fields of tags\n" in text
+    assert '"/a" -> "/evil"\n' in text
+    assert text.index("run_as") < text.index("tags")
+
+
+def test_of_many_resources_all_are_named_and_what_is_lost_comes_first(plans) -> None:
+    many = {f"jobs__j{number:03}": created(name="x") for number in range(130)}
+    text = plans.show(plans.Plan(plan_of(**many, schemas__zz={"action": "delete"})))
+    assert text.index("delete schemas.zz") < text.index("create jobs.j000")
+    assert "- create jobs.j098\n  - name: " in text
+    assert "- create jobs.j129\n- (the fields of the last 31 resources are in plan.json)" in text
+
+
+def test_every_right_is_shown(plans) -> None:
+    people = [{"level": "CAN_VIEW", "user_name": f"u{number}@x"} for number in range(200)]
+    text = plans.show(plans.Plan(plan_of(jobs__x__permissions=created(__embed__=people))))
+    assert "[user_name='u199@x'].level: \"CAN_VIEW\"" in text
+
+
+def test_long_values_are_cut_around_their_first_difference(plans) -> None:
+    same = "select 1 " * 40
+    change = update(f"{same}from a{same}", f"{same}from b{same}")
+    text = plans.show(plans.Plan(changed(**{"tasks[0].sql": change})))
+    assert "from aselect" in text and "from bselect" in text
+    assert "(728 characters)" in text
+    assert max(map(len, text.splitlines())) < 250
+
+
+def test_a_long_list_is_shown_by_what_differs(plans) -> None:
+    items = [f"--option{number}=value{number}" for number in range(40)]
+    change = update(items, [*items[:30], "--catalog=evil", *items[31:]])
+    text = plans.show(plans.Plan(changed(**{"tasks[0].parameters": change})))
+    assert 'tasks[0].parameters[30]: "--option30=value30" -> "--catalog=evil"\n' in text
+    assert "option29" not in text
+
+
+# ---- What the client says ------------------------------------------------------------------------
+
+FOLDER = "/Workspace/Users/a@b.c/.bundle/demo/prod/"
+OWN = {"deployment": {"metadata_file_path": f"{FOLDER}state/metadata.json"}}
+
+
+def test_only_the_deployments_own_folder_is_shortened(plans) -> None:
+    theirs = FOLDER.replace("a@b.c", "eve@b.c")
+    change = update(f"{FOLDER}files/a", f"{theirs}files/a")
+    entry = {"action": "update", "remote_state": OWN, "changes": {"tasks[0].path": change}}
+    text = plans.show(plans.Plan(plan_of(jobs__x=entry)))
+    assert f'".../files/a"\n      -> "{theirs}files/a"' in text
+
+
+def wheels(old: str, new: str, **more: dict) -> dict:
+    """The changes of a job that names its wheel twice."""
+    place = f"{FOLDER}artifacts/.internal/"
+    change = update(f"{place}{old}", f"{place}{new}")
+    paths = (
+        "environments[environment_key='main'].spec.dependencies[0]",
+        "tasks[0].libraries[0].whl",
+    )
+    return {"action": "update", "remote_state": OWN, "changes": dict.fromkeys(paths, change) | more}
+
+
+def test_a_new_version_of_the_wheel_is_one_line(plans) -> None:
+    old, new = "demo-0.1+1-py3-none-any.whl", "demo-0.1+2-py3-none-any.whl"
+    b = wheels(old, new, max_retries=update(1, 2))
+    text = plans.show(plans.Plan(plan_of(jobs__a=wheels(old, new), jobs__b=b)))
+    assert text.count(new) == 1
+    assert (
+        f"- the wheel (4 times): {old} -> {new}\n"
+        "- update jobs.a (new wheel)\n- update jobs.b (new wheel)\n  - max_retries: 1 -> 2\n"
+    ) in text
+
+
+@pytest.mark.parametrize("other", ["evil-0.1+2-py3-none-any.whl", "x/demo-0.1+2-py3-none-any.whl"])
+def test_another_wheel_is_no_new_version(plans, other: str) -> None:
+    text = plans.show(plans.Plan(plan_of(jobs__a=wheels("demo-0.1+1-py3-none-any.whl", other))))
+    assert "the wheel (" not in text and text.count(other) == 2
+
+
+@pytest.mark.parametrize("again", [{}, {"changes": {"tags['a']": {"action": "update", "old": 1}}}])
+def test_what_is_created_is_shown_with_its_fields(plans, again: dict) -> None:
+    """Also what somebody deleted by hand: the client compares that with its own state."""
+    job = {
+        "name": "daily",
+        "run_as": {"service_principal_name": "admin"},
+        "schedule": {"quartz_cron_expression": "0 0 6 * * ?", "timezone_id": "UTC"},
+        "job_clusters": [{"job_cluster_key": "m", "new_cluster": {"node_type_id": "m5d.large"}}],
+        "tasks": [
+            {"task_key": "a", "python_wheel_task": {"parameters": ["--catalog=prod"]}},
+            {"task_key": "b", "depends_on": [{"task_key": "a"}], "run_job_task": {"job_id": 7}},
+        ],
+        **OWN,
+    }
+    rights = created(object_id="", __embed__=[{"level": "CAN_MANAGE", "group_name": "all"}])
+    rights["new_state"]["vars"] = {"object_id": "/jobs/${resources.jobs.x.id}"}
+    plan = plan_of(jobs__x=created(**job) | again, jobs__x__permissions=rights)
+    assert plans.show(plans.Plan(plan)).split("\n\n")[2] == (
+        "- create jobs.x\n"
+        '  - name: "daily"\n'
+        '  - run_as.service_principal_name: "admin"\n'
+        '  - schedule.quartz_cron_expression: "0 0 6 * * ?"\n'
+        '  - schedule.timezone_id: "UTC"\n'
+        "  - job_clusters[job_cluster_key='m'].new_cluster.node_type_id: \"m5d.large\"\n"
+        "  - tasks[task_key='a'].python_wheel_task.parameters: [\"--catalog=prod\"]\n"
+        "  - tasks[task_key='b'].depends_on[task_key='a'].task_key: \"a\"\n"
+        "  - tasks[task_key='b'].run_job_task.job_id: 7\n"
+        "- create jobs.x.permissions\n"
+        "  - object_id: (known when it is deployed: /jobs/${resources.jobs.x.id})\n"
+        "  - [group_name='all'].level: \"CAN_MANAGE\"\n"
+    )
+
+
+def test_two_plans_that_create_something_else_are_not_the_same(plans) -> None:
+    one, two = (plans.Plan(plan_of(jobs__x=created(name=name))) for name in "ab")
+    assert one.same_as(one) and not one.same_as(two)
+
+
+@pytest.mark.parametrize("new", ["", "${resources.pipelines.etl.id}"])
+def test_what_is_known_later_is_told_from_what_is_empty(plans, new: str) -> None:
+    """Of a reference the client says `"new": ""`, or the reference; its state names both."""
+    path = "tasks[task_key='p'].pipeline_task.pipeline_id"
+    task = {"task_key": "p", "pipeline_task": {"pipeline_id": new}}
+    reference = "${resources.pipelines.etl.id}"
+    state = {"value": {"tasks": [{"task_key": "a"}, task]}}
+    entry = {"action": "update", "remote_state": OWN, "changes": {path: update("7", new)}}
+    known_later = entry | {
+        "new_state": state | {"vars": {"tasks[1].pipeline_task.pipeline_id": reference}}
+    }
+    text = plans.show(plans.Plan(plan_of(jobs__x=known_later)))
+    assert f'"7"\n      -> (known when it is deployed: {reference})' in text
+    text = plans.show(plans.Plan(plan_of(jobs__x=entry | {"new_state": state})))
+    assert f'"7"\n      -> "{new}"' in text or f'{path}: "7" -> "{new}"' in text
+
+
+def test_a_literal_that_looks_like_a_reference_is_shown(plans) -> None:
+    text = plans.show(plans.Plan(changed(description=update("a", "costs ${x:y} or ${HOME}"))))
+    assert 'description: "a" -> "costs ${x:y} or ${HOME}"\n' in text
+
+
+def test_a_renamed_volume_is_updated_in_place(plans) -> None:
+    change = {"action": "update_id", "reason": "id_changes", "old": "v", "new": "w", "remote": "v"}
+    entry = {"action": "update_id", "remote_state": {"name": "v"}, "changes": {"name": change}}
+    plan = plans.Plan(plan_of(volumes__v=entry))
+    assert (plan.actions, plan.losses) == ({"volumes.v": "update"}, [])
+    assert '- update volumes.v\n  - name: "v" -> "w"\n' in plans.show(plan)
+
+
+@pytest.mark.parametrize(("old", "new"), [(1, True), (0, False), (2, "2"), (None, "")])
+def test_values_of_another_type_differ(plans, old: object, new: object) -> None:
+    text = plans.show(plans.Plan(changed(tags=update({"a": old}, {"a": new}))))
+    shown = ["(none)" if value is None else json.dumps(value) for value in (old, new)]
+    assert f"  - tags.a: {shown[0]} -> {shown[1]}\n" in text
+
+
 @pytest.mark.parametrize(
-    ("path", "value"),
+    ("entries", "warning"),
     [
-        ("tasks[0].base_parameters.db_password", "hunter2"),
-        ("configuration['fs.azure.account.oauth2.client.secret']", "hunter2"),
-        ("tags.note", CANARY),
-        ("configuration.url", "jdbc:x://user:hunter2@db"),
-        ("environment_variables", {"API_TOKEN": "hunter2"}),
-        ("spark_env_vars.KEY", "-----BEGIN PRIVATE KEY-----hunter2"),
+        (
+            {"jobs__x__permissions": {"action": "update", "changes": {"level": update("a", "b")}}},
+            "> Rights change: update jobs.x.permissions",
+        ),
+        (
+            {"jobs__x": {"action": "skip"}, "jobs__x__permissions": created()},
+            "> Rights change: create jobs.x.permissions",
+        ),
+        (
+            {
+                "jobs__x": {
+                    "action": "update",
+                    "changes": {"run_as": update({}, {"user_name": "a"})},
+                }
+            },
+            "> Rights change: update jobs.x",
+        ),
     ],
 )
-def test_nothing_that_looks_secret_is_shown(plans, path: str, value: object) -> None:
-    text = plans.show(plans.Plan(changed(**{path: update("before", value)})))
-    assert path in text and "(hidden)" in text
-    assert "hunter2" not in text and CANARY not in text
+def test_other_rights_are_among_the_dangers(plans, entries: dict, warning: str) -> None:
+    assert plans.show(plans.Plan(plan_of(**entries))).splitlines()[2] == warning
 
 
-def test_a_harmless_name_hides_nothing(plans) -> None:
-    path = "tasks[task_key='refresh_token'].notebook_task.notebook_path"
-    text = plans.show(plans.Plan(changed(**{path: update("/a/token", "/a/token_export")})))
-    assert '"/a/token" -> "/a/token_export"' in text
+# ---- Names that others chose ---------------------------------------------------------------------
+
+NASTY = "x\n\n# Nothing changes\n\n`\u202e\u0085\u2028\x1b[2K\x7f\ud800"
+CONTROL = "\u202e\u0085\u2028\x1b\x7f\ud800"
 
 
-def test_a_long_plan_is_cut_between_lines_with_a_count(plans) -> None:
-    fields = {f"tags.t{number:03}": update("a", "b" * 400) for number in range(50)}
-    text = plans.show(plans.Plan(changed(**fields)))
-    assert '  - tags.t019: "a" -> "' in text and "tags.t020" not in text
-    assert "  - ... and 30 more fields\n" in text
-    assert "(402 characters)" in text
-    many = {f"resources.jobs.j{number:03}": {"action": "create"} for number in range(130)}
-    text = plans.show(plans.Plan(json.dumps({"plan_version": 2, "plan": many})))
-    assert "- create jobs.j099\n- ... and 30 more resources\n" in text
+@pytest.mark.parametrize("text", ["show", "drift", "variables"])
+def test_no_name_prints_a_heading_or_a_control_character(plans, text: str) -> None:
+    change = update("a", NASTY)
+    entry = {"action": "update", "remote_state": OWN, "changes": {f"tags['{NASTY}']": change}}
+    named = {f"resources.jobs.{NASTY}": entry, f"resources.schemas.{NASTY}": {"action": "delete"}}
+    plan = plans.Plan(json.dumps({"plan_version": 2, "plan": named}))
+    printed = getattr(plans, text)(plan)
+    assert "\n# Nothing" not in printed
+    assert not set(CONTROL) & set(printed)
 
 
-def test_the_workspace_folder_is_shortened(plans) -> None:
-    old = "/Workspace/Users/a@b.c/.bundle/demo/prod/artifacts/.internal/demo-1-py3-none-any.whl"
-    text = plans.show(plans.Plan(changed(libraries=update([old], [old.replace("-1-", "-2-")]))))
-    assert '[".../artifacts/.internal/demo-1-py3-none-any.whl"] -> [".../art' in text
+def test_the_key_of_a_resource_adds_no_sentence_to_the_approval(plans) -> None:
+    named = {"resources.schemas.x. It deletes no data. `y`": {"action": "delete"}}
+    plan = plans.Plan(json.dumps({"plan_version": 2, "plan": named}))
+    assert len(plan.losses) == 1
+    assert "schemas.x.\\u0020It\\u0020deletes" in plans.variables(plan)
+    long = {f"resources.schemas.{'x' * 500}": {"action": "delete"}}
+    assert len(plans.variables(plans.Plan(json.dumps({"plan_version": 2, "plan": long})))) < 300
+
+
+# ---- For the approval ----------------------------------------------------------------------------
 
 
 def variables(plan: str, tmp_path: Path) -> dict[str, str]:
@@ -181,7 +368,7 @@ def test_a_plan_that_changes_nothing_says_so(tmp_path: Path, plans) -> None:
         ('{"plan_version": 2, "plan": {"resources.jobs.x": {"acti', "this is no plan"),
         ("[]", "this is no plan"),
         ('{"plan_version": 2}', "this is no plan (KeyError"),
-        ('{"plan_version": 9, "plan": {}}', "has a form that cicd/steps/plan.py does not know"),
+        ('{"plan_version": 9, "plan": {}}', "has a form that cicd/steps/model.py does not know"),
         ('{"plan_version": 2, "plan": {"x": {"action": "explode"}}}', "does not know"),
     ],
 )

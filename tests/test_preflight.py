@@ -252,7 +252,29 @@ def test_the_other_targets_host_does_not_count(preflight) -> None:
 
 def test_the_client_never_meets_a_missing_target(preflight) -> None:
     line = only_line(preflight("https://x.example", bundle_host='""'))
-    assert "databricks.yml says None" in line
+    assert "targets.qa.workspace needs host: https:// and the workspace's name" in line
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("\nworkspace: {profile: x}\n", "workspace. needs keys on lines of their own"),
+        ("\nscripts: {postinit: make}\n", "scripts runs code of the commit"),
+    ],
+)
+def test_a_bundle_that_leads_the_client_elsewhere_stops_first(preflight, more, says) -> None:
+    with serve(workspace) as (host, seen):
+        line = only_line(preflight(host, bundle_host=host + more))
+    assert says in line
+    assert seen == []
+
+
+def test_a_commit_with_a_file_that_the_client_runs_stops_first(preflight, tmp_path) -> None:
+    (tmp_path / "setup.py").touch()
+    with serve(workspace) as (host, seen):
+        line = only_line(preflight(host))
+    assert "setup.py:1: the client runs it when a job needs a wheel" in line
+    assert seen == []
 
 
 def test_the_stack_names_no_workspace(preflight) -> None:

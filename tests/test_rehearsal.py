@@ -48,7 +48,7 @@ def arrived(played, execution) -> None:
     assert not [call for call in played.aws.calls if not call.allowed]
     assert "resources.json" in in_prod(played)
     (mail,) = played.mails
-    assert "asks to deploy commit" in mail and "4 to create" in mail
+    assert "It is for commit" in mail and "4 to create" in mail
 
 
 def test_the_default_reaches_production_quickly(default: Path, rehearsal) -> None:
@@ -99,7 +99,7 @@ def test_the_command_shows_it_and_says_so_with_its_exit_code(deploying: Path) ->
     command = [sys.executable, "-m", "rehearsal", deploying, "--quick"]
     good = subprocess.run([*command, "--approve"], cwd=ROOT, capture_output=True, text=True)
     assert good.returncode == 0, good.stdout + good.stderr
-    assert "asks to deploy commit" in good.stdout
+    assert "It is for commit" in good.stdout
     assert "- create jobs.my_data_project_job" in good.stdout  # the plan, as the reviewer sees it
     assert "Production has commit" in good.stdout
     bad = subprocess.run(
@@ -132,9 +132,9 @@ def test_a_repository_that_a_team_has_changed(deploying: Path, rehearsal) -> Non
     starts = "Resource: [!GetAtt QaBuild.Arn, !GetAtt PlanBuild.Arn, !GetAtt ProdBuild.Arn]"
     assert text.count(starts) == 1
     text = text.replace(starts, starts.replace("]", ", !GetAtt SmokeBuild.Arn]"))
-    asks = "#{QaVariables.COMMIT_AUTHOR} asks"
-    assert text.count(asks) == 1
-    stack.write_text(text.replace(asks, "smoke #{Smoke.RESULT}; #{QaVariables.COMMIT_AUTHOR} asks"))
+    first = "#{PlanVariables.DATA_LOSS} What"
+    assert text.count(first) == 1
+    stack.write_text(text.replace(first, f"smoke #{{Smoke.RESULT}}; {first}"))
     (deploying / "cicd/buildspecs/smoke.yml").write_text(
         "version: 0.2\n"
         "env: {exported-variables: [RESULT]}\n"

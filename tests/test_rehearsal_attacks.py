@@ -67,7 +67,7 @@ def test_what_is_pushed_does_not_run_with_productions_credential(
         text = said(execution, "Review")
         assert "REACHED my-data-project-plan" not in text
         assert ATTACKS[attack] in text and "run make stack on this commit" in text
-        assert "author: 'Ada'" in text
+        assert 'author: "Ada"' in text
 
 
 def test_an_administrator_deploys_a_changed_cicd(deploying: Path, rehearsal) -> None:

@@ -17,6 +17,9 @@ from rehearsal.aws.execution import Answer, Execution
 from rehearsing import (
     APPROVED,
     JOB,
+    NUTTER,
+    QA_SPEC,
+    RUN_QA,
     by_hand,
     decide,
     edit,
@@ -144,18 +147,19 @@ def test_what_is_planned_is_shown_approved_deployed_and_rolled_back(
         shown = approving(played)
         first = played.push()
         assert first.status == "Succeeded", said(first, first.stopped_in.name)
-        assert f"commit {first.commit} of main to production. The plan: 4 to create, 0" in shown[0]
+        assert shown[0].startswith("It deletes no data. What production's plan does: 4 to create")
+        assert f"It is for commit {first.commit} of main." in shown[0]
         assert "This is the first release." in log(first, "Review")
 
         edit(played.repository, JOB, "0 0 6 * * ?", "0 30 7 * * ?")
         second = played.push()
         assert second.status == "Succeeded", said(second, second.stopped_in.name)
-        assert "0 to create, 1 to update, 0 to recreate, 0 to delete. It deletes no" in shown[1]
+        assert "It deletes no data. What production's plan does: 0 to create, 1 to up" in shown[1]
         line = '  - schedule.quartz_cron_expression: "0 0 6 * * ?" -> "0 30 7 * * ?"\n'
         plan = artifact(played, second, "Plan")
         assert sorted(plan) == ["plan.json", "plan.md"]
         assert line in plan["plan.md"].decode() and line in log(second, "Review")
-        assert f"- changed {JOB}\n\n## In the wheel" in plan["plan.md"].decode()
+        assert f"- changed {JOB}\n\n## In the wheel: " in plan["plan.md"].decode()
         assert "Production has what the plan says: 0 to create, 1 to update" in log(
             second, "Production"
         )
@@ -363,3 +367,64 @@ def test_drift_is_what_somebody_changed_by_hand(deploying: Path, rehearsal) -> N
         played.aws.client("s3").delete_object(Bucket=bucket, Key=key)
         assert played.look_for_drift().status == "FAILED"
         assert "could not compare production with what was deployed" in played.mails[-1]
+
+
+def jobs_in_prod(played: play.Rehearsal) -> dict[str, dict]:
+    """The jobs of production's workspace, by ID."""
+    return json.loads((workspace(played) / "resources.json").read_text())["jobs"]
+
+
+def delete_in_prod(played: play.Rehearsal) -> None:
+    """Somebody deletes every job and pipeline of production's workspace."""
+    file = workspace(played) / "resources.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"jobs": {}, "pipelines": {}}))
+
+
+def push_killed(played: play.Rehearsal, after: int) -> None:
+    """A push whose deployment to production is killed after so many resources."""
+    fail(played, "deploy", after=after, killed=1)
+    assert played.push().stopped_in.name == "Production"
+    (played.home / "databricks/faults.json").unlink()
+
+
+def test_a_deployment_that_was_killed_is_not_deployed_beside_itself(
+    deploying: Path, rehearsal
+) -> None:
+    with rehearsal(deploying) as played:
+        push_killed(played, after=3)  # the pipeline and the job are there
+        (orphan,) = jobs_in_prod(played)
+        (lock,) = workspace(played).rglob("deploy.lock")
+        text = said(played.pipeline.start(), "Production")
+        assert f"its ID is {orphan}. Delete it (databricks jobs delete {orphan})" in text
+        assert "databricks workspace delete /Workspace/Users/" in text
+        lock.unlink()
+        assert f"its ID is {orphan}." in said(played.pipeline.start(), "Production")
+        assert list(jobs_in_prod(played)) == [orphan]
+        delete_in_prod(played)
+        again = played.pipeline.start()
+        assert again.status == "Succeeded", said(again, again.stopped_in.name)
+        assert len(jobs_in_prod(played)) == 1
+
+        # Killed in an update, nothing is there twice: only the lock has to go.
+        edit(played.repository, JOB, "0 0 6 * * ?", "0 30 7 * * ?")
+        push_killed(played, after=1)
+        lock.unlink()
+        last = played.pipeline.start()
+        assert last.status == "Succeeded", said(last, last.stopped_in.name)
+        assert job_in_prod(played)["schedule"]["quartz_cron_expression"] == "0 30 7 * * ?"
+
+
+def test_a_job_that_fails_is_no_failed_deployment(repository: Path, rehearsal) -> None:
+    for command in (RUN_QA, NUTTER):
+        edit(repository, QA_SPEC, line_with(repository, QA_SPEC, command), "")
+    with rehearsal(repository) as played:
+        fail(played, "run")
+        execution = played.push()
+        text = said(execution, "Production")
+        assert "run_job.sh: prod: my_data_project_job failed, see above. The release is dep" in text
+        deploy, run = execution.stopped_in.actions
+        assert (deploy.status, run.status) == ("Succeeded", "Failed")
+        # Drift is looked for all the same.
+        assert drift(played.look_for_drift()) == ("in-sync", "none")
+        by_hand(played)
+        assert drift(played.look_for_drift())[0] == "drifted"

@@ -62,11 +62,12 @@ def test_operators_commands_during_a_rehearsal(deploying: Path, rehearsal) -> No
         pushing = threading.Thread(target=played.push)
         pushing.start()
         token = waiting(played)
-        status, approved = make(played, "status"), make(played, "approve")
+        status, approved = make(played, "status"), make(played, "approve", "YES=1")
         pushing.join(90)
         (first,) = played.pipeline.executions
         assert first.status == "Succeeded", first
-        assert "Waits in Review: Ada asks to deploy commit" in status
+        assert "Waits in Review: It deletes no data." in status
+        assert 'The commit names as its author, unchecked: "Ada"' in status
         assert "- create jobs.my_data_project_job" in approved and "Approved." in approved
         # Whoever answers second changes nothing.
         with pytest.raises(ClientError, match="InvalidApprovalToken"):
@@ -83,7 +84,7 @@ def test_operators_commands_during_a_rehearsal(deploying: Path, rehearsal) -> No
         assert rejected.stopped_in.actions[-1].message == "Rejected: not today"
         make(played, "start")
         waiting(played)
-        make(played, "approve", stdin="y\n")
+        make(played, "approve", "YES=1")
         join(played)
         second = played.pipeline.executions[-1]
         assert second.status == "Succeeded"
@@ -98,7 +99,7 @@ def test_operators_commands_during_a_rehearsal(deploying: Path, rehearsal) -> No
         assert "1 of 4 resources in prod are not as deployed" in drifted.stdout
         assert drifted.returncode != 0
 
-        shown = make(played, "rollback", stdin="y\n")
+        shown = make(played, "rollback", "YES=1")
         assert f"To:   commit {first.commit[:8]}" in shown
         join(played)
         assert played.pipeline.executions[-1].status == "Succeeded"

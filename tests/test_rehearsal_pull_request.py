@@ -15,7 +15,7 @@ import yaml
 from rehearsal import play
 from rehearsal.aws.build import Build, BuildRequest
 from rehearsal.aws.stack import Stack
-from rehearsing import edit
+from rehearsing import UV, edit
 
 SPEC = "cicd/buildspecs/pull_request.yml"
 TEST = "tests/unit/test_trips.py"
@@ -124,16 +124,16 @@ def test_each_revision_gets_a_comment_that_names_its_commit(repository: Path, re
 def test_an_installation_that_fails_is_commented_on_too(repository: Path, rehearsal) -> None:
     with rehearsal(repository) as played:
         played.working_copy.push(played.branch)
-        edit(played.repository, SPEC, 'pip install --quiet "uv==$UV_VERSION"', "test -e nowhere")
+        edit(played.repository, SPEC, UV, "      - test -e nowhere\n")
         build = played.pull_request("feature")
         assert [phase.name for phase in build.phases] == ["DOWNLOAD_SOURCE", "INSTALL"]
         (comment,) = comments(played)
-        assert "failed in `pip install uv`**" in comment["content"]
+        assert "failed in `pip install`**" in comment["content"]
         assert "test -e nowhere" in build.failure
 
         # A `finally` that fails fails its phase.
         edit(played.repository, SPEC, "test -e nowhere", "test -e README.md")
-        edit(played.repository, SPEC, 'uv" python cicd/steps/comment.py', 'uv" false')
+        edit(played.repository, SPEC, 'install" python cicd/steps/comment.py', 'install" false')
         again = played.pull_request("feature")
         assert again.failure.startswith("INSTALL: ") and "command -v uv" in again.failure
 

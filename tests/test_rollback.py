@@ -88,6 +88,38 @@ def test_an_approver_is_what_the_record_says(operator: Operator) -> None:
     assert " Approved by console deployed now" in operator.run("releases").lines[1]
 
 
+def job_failed(operator: Operator) -> None:
+    """A release b after a, and then c, which was deployed, but whose job failed."""
+    released(operator, "a", "b")
+    operator.cloud.stages.clear()
+    operator.cloud.started(C, "cccc99990000")
+    operator.cloud.action(C, "Production", "Deploy", inputs=("Source", "Wheel", "Plan"))
+    operator.cloud.action(C, "Production", "Run", status="Failed", inputs=("Source", "Wheel"))
+    operator.cloud.stage("Production", "Failed", C, first="Succeeded")
+    # AWS goes back only to what succeeded in the whole stage.
+    operator.cloud.answers["ListPipelineExecutions"] = lambda _: {
+        "pipelineExecutionSummaries": operator.cloud.executions[1:]
+    }
+
+
+def test_a_release_whose_job_failed_is_deployed(operator: Operator) -> None:
+    job_failed(operator)
+    lines = operator.run("releases").lines
+    assert [line.split()[0] for line in lines[1:4]] == [C[:8], B[:8], A[:8]]
+    assert "deployed now" in lines[1]
+
+
+def test_a_rollback_from_a_release_whose_job_failed_goes_to_the_one_before(
+    operator: Operator,
+) -> None:
+    job_failed(operator)
+    screen = operator.run("rollback", typed="y\n")
+    assert screen.code == 0, screen.err
+    assert screen.lines[0].startswith("From: commit cccc9999, execution cccccccc, 24 Nov")
+    (request,) = operator.cloud.called("RollbackStage")
+    assert request["targetPipelineExecutionId"] == B
+
+
 def test_releases_that_aws_has_forgotten_are_listed_without_a_commit(operator: Operator) -> None:
     released(operator, "a", "b")
     del operator.cloud.executions[1]
@@ -143,7 +175,7 @@ def test_a_rollback_shows_from_where_to_where_and_asks(operator: Operator) -> No
 )
 def test_a_rollback_goes_to(operator: Operator, releases, status, to, target) -> None:
     released(operator, *releases, status=status)
-    screen = operator.run("rollback", "--to", to)  # nobody is at the keyboard: nobody is asked
+    screen = operator.run("rollback", "--yes", "--to", to)
     assert screen.code == 0, screen.err
     (request,) = operator.cloud.called("RollbackStage")
     assert request["targetPipelineExecutionId"] == target
@@ -199,7 +231,7 @@ def test_a_target_must_be_the_only_one_of_its_name(operator: Operator) -> None:
     screen = operator.run("rollback", "--to", "a")
     said = "rollback: 2 executions begin with a; give TO more of its characters\n"
     assert (screen.code, screen.err) == (1, said)
-    assert operator.run("rollback", "--to", "aa").code == 0
+    assert operator.run("rollback", "--yes", "--to", "aa").code == 0
 
 
 def test_a_release_whose_files_have_expired_is_none_to_go_back_to(operator: Operator) -> None:
@@ -229,6 +261,16 @@ def test_a_rollback_that_is_not_confirmed_changes_nothing(operator: Operator, ty
     assert operator.cloud.called("RollbackStage") == []
 
 
+@pytest.mark.parametrize(("terminal", "typed"), [(True, None), (False, "y\n"), (False, "")])
+def test_without_a_terminal_nothing_is_rolled_back(operator: Operator, terminal, typed) -> None:
+    released(operator, "a", "b")
+    operator.terminal = terminal
+    screen = operator.run("rollback", typed=typed)
+    refused = "nothing is changed: there is no terminal to ask at. To do it unasked, add YES=1"
+    assert (screen.code, screen.err) == (1, f"rollback: {refused}\n")
+    assert operator.cloud.called("RollbackStage") == []
+
+
 def test_after_a_failure_the_rollback_says_what_failed(operator: Operator) -> None:
     released(operator, "a", "b")
     operator.cloud.started(C, "cccc99990000")
@@ -246,6 +288,7 @@ def test_what_aws_cannot_roll_back_is_reverted(operator: Operator) -> None:
     outdated = Refusal("UnableToRollbackStageException", "The pipeline version has changed.")
     operator.cloud.answers["RollbackStage"] = lambda _: outdated
     said = f"rollback: AWS cannot roll back: The pipeline version has changed. {REVERT}\n"
-    assert operator.run("rollback").err == said
+    assert operator.run("rollback", "--yes").err == said
     operator.cloud.answers["RollbackStage"] = lambda _: Refusal("ConflictException", "busy")
-    assert operator.run("rollback").err == "rollback: AWS refuses RollbackStage: busy\n"
+    refused = "rollback: AWS refuses RollbackStage: busy\n"
+    assert operator.run("rollback", "--yes").err == refused

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+import trustme
 import yaml
 from moto.server import ThreadedMotoServer
 
@@ -86,15 +88,20 @@ COMMANDS = [
     (["logs", "BUILD=qa"], ["logs", "--build", "qa"]),
     (["approve"], ["approve"]),
     (["approve", "REASON=looks good"], ["approve", "--reason", "looks good"]),
+    (["approve", "YES=1"], ["approve", "--yes", "1"]),
+    (["approve", "YES=delete"], ["approve", "--yes", "delete"]),
     (["reject", "REASON=not today"], ["reject", "--reason", "not today"]),
     (["releases"], ["releases"]),
     (["releases", "COUNT=3"], ["releases", "--count", "3"]),
     (["rollback"], ["rollback"]),
     (["rollback", "TO=3f1c"], ["rollback", "--to", "3f1c"]),
+    (["rollback", "YES=1"], ["rollback", "--yes", "1"]),
     (["drift"], ["drift"]),
+    (["protect"], ["protect"]),
     (["pin-cli"], ["pin-cli"]),
     (["pin-cli", "VERSION=1.27.0"], ["pin-cli", "1.27.0"]),
     (["destroy"], ["destroy"]),
+    (["destroy", "YES=my-stack"], ["destroy", "--yes", "my-stack"]),
     (["destroy", "KEEP_DEPLOYMENTS=1"], ["destroy", "--keep-deployments"]),
 ]
 
@@ -125,6 +132,7 @@ LITERALLY = [
     [
         ("reject", "REASON", "--reason"),
         ("rollback", "TO", "--to"),
+        ("approve", "YES", "--yes"),
         ("logs", "BUILD", "--build"),
         ("releases", "COUNT", "--count"),
         ("doctor", "PARAMETERS", "--parameters"),
@@ -145,11 +153,12 @@ def test_a_reason_reaches_the_approval_literally(make: Make, operator: Operator,
 
 
 @pytest.mark.parametrize(
-    "target", ["doctor", "secrets", "logs", "reject", "releases", "rollback", "pin-cli", "destroy"]
+    "target", "doctor secrets logs approve reject releases rollback pin-cli destroy".split()
 )
 def test_the_environments_own_variables_mean_nothing_here(make: Make, target: str) -> None:
     foreign = {"ENV": "/root/.shrc", "STACK": "other", "REGION": "eu-west-1", "REASON": "x"}
-    foreign |= {"TO": "x", "BUILD": "x", "COUNT": "x", "VERSION": "x", "KEEP_DEPLOYMENTS": "1"}
+    foreign |= {"TO": "x", "BUILD": "x", "COUNT": "x", "VERSION": "x", "YES": "1"}
+    foreign |= {"KEEP_DEPLOYMENTS": "1"}
     words, _ = json.loads(make.text(target, **foreign, PARAMETERS="A=b"))
     assert words == [*ENTRANCE, target]
 
@@ -447,6 +456,9 @@ def test_stack_brings_a_changed_default_to_an_existing_stack(quick_account) -> N
         "NotificationEmail": "",
         "DriftSchedule": "cron(0 4 * * ? *)",
         "Schedule": "cron(0 6 * * ? *)",
+        "FourEyes": "false",
+        "PermissionsBoundary": "",
+        "RolePath": "/",
         **dict.fromkeys(("VpcId", "SubnetIds", "SecurityGroupIds", "PackageIndexUrl"), ""),
     }
     (stack,) = quick_account.client("cloudformation").describe_stacks(StackName=SLUG)["Stacks"]
@@ -530,14 +542,22 @@ def pin(operator: Operator, sums: bytes | None, *version: str) -> Screen:
         body = pages.get(request.path)
         return Answer(404) if body is None else Answer(200, body)
 
-    with serve(answer) as (url, _):
-        tools = operator.root / "cicd/tools.env"
-        lines = [
-            f"DATABRICKS_CLI_BASE_URL={url}" if line.startswith("DATABRICKS_CLI_BASE_URL") else line
-            for line in tools.read_text().splitlines()
-        ]
-        tools.write_text("\n".join(lines) + "\n")
-        return operator.run("pin-cli", *version)
+    authority = trustme.CA()
+    with authority.cert_pem.tempfile() as pem, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", pem)
+        patch.setenv("no_proxy", "*")
+        with serve(answer, authority) as (url, _):
+            download_from(operator.root, url)
+            return operator.run("pin-cli", *version)
+
+
+def download_from(root: Path, url: str) -> None:
+    """Names another place of the client in tools.env."""
+    tools = root / "cicd/tools.env"
+    text = re.sub(
+        "(?m)^DATABRICKS_CLI_BASE_URL=.*$", f"DATABRICKS_CLI_BASE_URL={url}", tools.read_text()
+    )
+    tools.write_text(text)
 
 
 def pinned(root: Path) -> dict[str, str]:
@@ -577,3 +597,60 @@ def test_pin_cli_changes_nothing_without_a_checksum(pinner, sums, version, said)
     after = pinned(pinner.root)
     assert after.pop("cicd/tools.env").count("DATABRICKS_CLI_SHA256=\n") == 1
     assert after == {name: text for name, text in before.items() if name in after}
+
+
+# ---- the checksum is pinned on first use ---------------------------------------------------------
+
+CHECKSUM = hashlib.sha256(b"archive").hexdigest()
+SUMS = f"{CHECKSUM}  databricks_cli_1.22.1_linux_amd64.zip\n".encode()
+
+
+def pin_on_first_use(root: Path, reply: Answer, *, tls: bool = True) -> str:
+    """What it prints, with a release page that answers alike."""
+    authority = trustme.CA()
+    with (
+        authority.cert_pem.tempfile() as pem,
+        serve(lambda _: reply, authority if tls else None) as (url, _),
+    ):
+        download_from(root, url)
+        ran = subprocess.run(
+            [sys.executable, "-B", "-c", "from ops.project import *; pin_on_first_use()"],
+            cwd=root,
+            env=os.environ | {"SSL_CERT_FILE": pem, "no_proxy": "*"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    return ran.stdout
+
+
+@pytest.fixture
+def root(default: Path, tmp_path: Path) -> Path:
+    """A copy of the default rendering."""
+    return shutil.copytree(default, tmp_path / SLUG)
+
+
+def test_the_first_use_pins_the_clients_checksum_and_says_so(root: Path) -> None:
+    said = pin_on_first_use(root, Answer(200, SUMS))
+    assert said == (
+        f"cicd/tools.env now pins the SHA-256 of the Databricks CLI 1.22.1: {CHECKSUM}; commit it\n"
+    )
+    assert f"\nDATABRICKS_CLI_SHA256={CHECKSUM}\n" in (root / "cicd/tools.env").read_text()
+    assert pin_on_first_use(root, Answer(200, SUMS.replace(b"a", b"b"))) == ""
+    assert f"\nDATABRICKS_CLI_SHA256={CHECKSUM}\n" in (root / "cicd/tools.env").read_text()
+
+
+@pytest.mark.parametrize(
+    ("reply", "tls", "says"),
+    [
+        (Answer(404), True, "Is there such a release?"),
+        (Answer(200, b""), True, "names no databricks_cli_1.22.1_linux_amd64.zip"),
+        (Answer(302, b"", (("Location", "http://127.0.0.1:9/x"),)), True, "HTTP Error 302"),
+        (Answer(200, SUMS), False, "is not https; correct DATABRICKS_CLI_BASE_URL"),
+    ],
+)
+def test_without_a_checksum_it_warns_and_pins_nothing(root: Path, reply, tls, says) -> None:
+    said = pin_on_first_use(root, reply, tls=tls)
+    assert said.startswith("warning: the Databricks CLI 1.22.1 has no pinned checksum: ")
+    assert says in said and said.count("\n") == 1
+    assert "\nDATABRICKS_CLI_SHA256=\n" in (root / "cicd/tools.env").read_text()

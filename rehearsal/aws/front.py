@@ -49,17 +49,15 @@ def s3(request: Request, facts: Facts) -> Iterator[Right]:
     if request.operation in ("GetObject", "HeadObject") and not facts.has_object(bucket, key):
         yield Right("s3:ListBucket", bucket_arn)  # without it, what is missing seems forbidden
     if encryption_key := bucket_key(facts.stack, bucket):
-        context = {"kms:EncryptionContext:aws:s3:arn": bucket_arn}
-        yield Right(key_action(request), encryption_key, context)
+        yield Right(key_action(request), encryption_key, via(request, facts))
 
 
 def secretsmanager(request: Request, facts: Facts) -> Iterator[Right]:
     """A secret, and its key."""
     logical = secret(facts.stack, request.parameters.get("SecretId", "*"))
-    arn = facts.stack.arn(logical)
-    yield Right(request.action, arn)
+    yield Right(request.action, facts.stack.arn(logical))
     if key := facts.stack.properties(logical).get("KmsKeyId"):
-        yield Right(key_action(request), key, {"kms:EncryptionContext:SecretARN": arn})
+        yield Right(key_action(request), key, via(request, facts))
 
 
 def sts(request: Request, facts: Facts) -> Iterator[Right]:
@@ -82,9 +80,8 @@ def sns(request: Request, facts: Facts) -> Iterator[Right]:
     if request.operation == "Publish":
         logical = facts.stack.logical("SNS::Topic", topic)
         if key := facts.stack.properties(logical).get("KmsMasterKeyId"):
-            context = {"kms:EncryptionContext:aws:sns:topicArn": topic}
-            yield Right("kms:GenerateDataKey", key, context)
-            yield Right("kms:Decrypt", key, context)
+            yield Right("kms:GenerateDataKey", key, via(request, facts))
+            yield Right("kms:Decrypt", key, via(request, facts))
 
 
 def logs(request: Request, facts: Facts) -> Iterator[Right]:
@@ -133,6 +130,11 @@ SERVICES: dict[str, Rights] = {
 def required(request: Request, facts: Facts) -> Iterator[Right]:
     """The rights that a request needs, in the order in which AWS asks for them."""
     return SERVICES.get(request.service, anything)(request, facts)
+
+
+def via(request: Request, facts: Facts) -> dict[str, str]:
+    """What a policy may know of a key's use: the service that uses it for the caller."""
+    return {"kms:ViaService": f"{request.service}.{facts.stack.region}.amazonaws.com"}
 
 
 def key_action(request: Request) -> str:

@@ -33,6 +33,8 @@ BUNDLE = frozenset({"target", "var"})
 COMMANDS = {
     "version": Command(commands.version),
     "current-user me": Command(commands.current_user, 0, OUTPUT),
+    "jobs list": Command(commands.list_jobs, 0, OUTPUT | {"name"}),
+    "pipelines list-pipelines": Command(commands.list_pipelines, 0, OUTPUT | {"filter"}),
     "workspace list": Command(commands.list_folder, 1, OUTPUT),
     "workspace get-status": Command(commands.get_status, 1, OUTPUT),
     "workspace export": Command(commands.export, 1),
@@ -65,6 +67,8 @@ def parse(arguments: list[str]) -> tuple[Command, list[str], argparse.Namespace]
     parser.add_argument("-t", "--target")
     parser.add_argument("-o", "--output", choices=["text", "json"])
     parser.add_argument("--plan")
+    parser.add_argument("--name")
+    parser.add_argument("--filter")
     parser.add_argument("--var", action="append", default=[])
     parser.add_argument("--params", action="append", default=[])
     parser.add_argument("-v", "--version", action="store_true")

@@ -1,6 +1,7 @@
 """The commands that change no deployment: of bundles validate, summary and plan; files; users."""
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -138,6 +139,35 @@ def _advice(status: int, host: str) -> str:
         f"\n\n{settings}\nNext steps:\n  - {step}"
         "\n  - Check your identity: databricks auth describe"
         "\n  - Consider setting up a profile: databricks auth login --profile <name>"
+    )
+
+
+def list_jobs(session: Session) -> None:
+    """databricks jobs list --name NAME -o json"""
+    name = session.options.name
+    session.connect()
+    show(
+        [
+            {"job_id": int(id_), "creator_user_name": creator, "settings": settings}
+            for id_, settings, creator in session.workspace.resources.list("jobs")
+            if settings["name"].lower() == name.lower()
+        ]
+    )
+
+
+def list_pipelines(session: Session) -> None:
+    """databricks pipelines list-pipelines --filter "name LIKE 'NAME'" -o json"""
+    match = re.fullmatch(r"name LIKE '([^']*)'", session.options.filter or "")
+    if not match:
+        raise NotSupported("pipelines list-pipelines without such a filter")
+    pattern = re.escape(match[1]).replace("_", ".").replace("%", ".*")
+    session.connect()
+    show(
+        [
+            {"pipeline_id": id_, "creator_user_name": creator, "name": settings["name"]}
+            for id_, settings, creator in session.workspace.resources.list("pipelines")
+            if re.fullmatch(pattern, settings["name"])
+        ]
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rehearsal.databricks.bundle import VERSION
 from rehearsal.databricks.commands import make_plan, state_of
-from rehearsal.databricks.errors import ClientError, Invalid
+from rehearsal.databricks.errors import ClientError, Invalid, Killed
 from rehearsal.databricks.plan import State, count, kind_of, replace_references
 from rehearsal.databricks.session import Session, say
 from rehearsal.databricks.workspace import Json, Workspace, read_json, write_json
@@ -43,11 +43,13 @@ def deploy(session: Session) -> None:
     file = session.options.plan
     plan = _read_plan(file) if file else make_plan(session, state)
     state.check(plan)
+    lock = _lock(session)
     files = _upload(session, wheels)  # as in the real client, also if the deployment is refused
     session.workspace.record("bundle deploy", f"files: {files}")
     errors = _refusal(plan, session.options.auto_approve)
     if not errors:
         errors = Deployer(state, session.workspace).apply(plan)
+    lock.unlink()
     for error in errors:
         say(f"Error: {error}\n")
     if errors:
@@ -58,6 +60,18 @@ def deploy(session: Session) -> None:
             say(f"{entry['action'].capitalize()}d {key.removeprefix('resources.')}")
     say(f"Files: {files}")
     say("Resources: {} created, {} changed, {} deleted, {} unchanged".format(*count(plan)))
+
+
+def _lock(session: Session) -> Path:
+    """Locks the target against other deployments; returns the lock. Raises ClientError."""
+    state_path = session.bundle.config["workspace"]["state_path"]
+    lock = session.workspace.files.locate(f"{state_path}/deploy.lock")
+    if lock.exists():
+        held = f"deploy lock acquired by {lock.read_text(encoding='utf-8')}"
+        raise ClientError(f"Failed to acquire deployment lock: {held}")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.write_text(session.workspace.user, encoding="utf-8")
+    return lock
 
 
 def _read_plan(name: str) -> Json:
@@ -199,12 +213,16 @@ class Deployer:
         fault = self.workspace.storage.fault("deploy")
         errors: dict[str, str] = {}
         for number, key in enumerate(order):
+            if fault.get("killed") and number >= fault.get("after", 0):
+                break
             if failed := needs[key] & errors.keys():
                 errors[key] = f"dependency failed: {min(failed)}"
             elif fault and number >= fault.get("after", 0):
                 errors[key] = fault["message"]
             else:
                 self._apply(key, entries[key])
+        if fault.get("killed"):
+            raise Killed  # before the state is saved; the lock stays
         if len(errors) < len(order):  # a deployment without a change leaves the serial
             self.state.save()
         return [f"cannot {entries[key]['action']} {key}: {why}" for key, why in errors.items()]

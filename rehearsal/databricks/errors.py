@@ -12,6 +12,12 @@ class ClientError(Exception):
         return f"Error: {self}\n" if str(self) else ""
 
 
+class Killed(ClientError):
+    """Somebody stopped the build while the client worked."""
+
+    exit_code = 137
+
+
 class Invalid(ClientError):
     """A finding about the bundle or its plan; the client prints an empty line after it."""
 

@@ -203,6 +203,7 @@ class Planner:
 
     def _deletion(self, key: str) -> Json:
         dependencies, remote = self.state.resources[key].get("depends_on"), self._remote(key)
+        remote = remote and remote | self._identity(key)
         entry = {"depends_on": dependencies, "action": "delete", "remote_state": remote}
         return {name: value for name, value in entry.items() if value}
 
@@ -227,7 +228,7 @@ class Planner:
             "depends_on": [{"node": n, "label": label} for label, n in dependencies.items()],
             "action": action,
             "new_state": new_state if action != "skip" else None,
-            "remote_state": remote,
+            "remote_state": remote and remote | self._identity(key),
             "changes": changes,
         }
         return {name: value for name, value in entry.items() if value}
@@ -239,6 +240,11 @@ class Planner:
         if settings and "object_id" in settings:
             settings["object_id"] = id_  # the client asks the object that it knows
         return settings
+
+    def _identity(self, key: str) -> Json:
+        """The ID of a job or pipeline, as the workspace shows it beside the settings."""
+        field = {"jobs": "job_id", "pipelines": "pipeline_id"}.get(kind_of(key))
+        return {field: self.state.id(key)} if field else {}
 
     def _dependencies(self, settings: Json) -> dict[str, str]:
         """The keys of the resources that settings refer to, by reference. Raises Invalid."""

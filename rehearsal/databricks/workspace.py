@@ -6,11 +6,13 @@ home/calls.jsonl             every sign-in and every change: host, user, command
 home/<host>/issued.json      the access tokens that were issued; only their SHA-256
 home/<host>/files/           "/" of the workspace's file system
 home/<host>/resources.json   {kind: {id: settings}}: what the workspace has, whoever made it
+home/<host>/creators.json    {id: user}: who made it
 """
 
 import copy
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -66,8 +68,8 @@ class Storage:
         """The fault that faults.json sets for this host and an event, or an empty one.
 
         The file is a list of {"host", "on": "sign-in" | "deploy" | "run", "message"}. With "after",
-        a deployment first applies so many resources. A sign-in is refused with "status"; without it
-        there is no network.
+        a deployment first applies so many resources; with "killed" it then ends at once. A sign-in
+        is refused with "status"; without it there is no network.
         """
         for fault in read_json(self.home / "faults.json", []):
             if host_name(fault["host"]) == host_name(self.host) and fault["on"] == event:
@@ -134,9 +136,15 @@ TASK_DEFAULTS: Json = {"email_notifications": {}, "timeout_seconds": 0, "run_if"
 class Resources:
     """The jobs, pipelines and so on of a workspace: settings by kind and id."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, file: Path, user: str = "") -> None:
+        self._file, self._user = file, user
         self._settings: dict[str, dict[str, Json]] = read_json(file, {})
+        self._creators: dict[str, str] = read_json(file.with_name("creators.json"), {})
+
+    def list(self, kind: str) -> Iterator[tuple[str, Json, str]]:
+        """ID, settings and creator of each resource of a kind; the creator is "" if not known."""
+        for id_, settings in self._settings.get(kind, {}).items():
+            yield id_, settings, self._creators.get(id_, "")
 
     def get(self, kind: str, id_: str) -> Json | None:
         """The settings of a resource as they were set; None if there is no such resource."""
@@ -157,6 +165,8 @@ class Resources:
         """Creates or replaces a resource."""
         self._settings.setdefault(kind, {})[id_] = settings
         write_json(self._file, self._settings)
+        self._creators.setdefault(id_, self._user)
+        write_json(self._file.with_name("creators.json"), self._creators)
 
     def delete(self, kind: str, id_: str) -> None:
         """Deletes a resource if it exists."""
@@ -170,7 +180,7 @@ class Workspace:
     def __init__(self, storage: Storage, user: str) -> None:
         self.storage, self.user = storage, user
         self.files = Files(storage.folder / "files")
-        self.resources = Resources(storage.folder / "resources.json")
+        self.resources = Resources(storage.folder / "resources.json", user)
 
     def record(self, command: str, what: str) -> None:
         """Notes a change for the rehearsal's summary."""

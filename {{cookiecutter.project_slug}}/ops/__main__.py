@@ -4,10 +4,11 @@
 """
 
 import io
-import json
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -111,25 +112,41 @@ PARAMETERS = click.option(
 )
 
 
-@operations.command("stack-parameters")
+def yes(*words: str) -> Callable[[Any], Any]:
+    """The option that answers a command's question beforehand: with 1, or with a word."""
+    return click.option(
+        "--yes",
+        is_flag=False,
+        flag_value="1",
+        type=click.Choice(("1", *words)),
+        callback=lambda _context, _option, word: word or "",
+        help="Do not ask" + "".join(f"; '{word}' agrees to that, too" for word in words) + ".",
+    )
+
+
+@operations.command()
 @CHANGES
 @PARAMETERS
-def stack_parameters(single: tuple[str, ...], parameters: str) -> None:
-    """Print the stack's parameters as JSON, for make stack.
-
-    These are the defaults in cicd/stack.yml, with the given changes.
-    """
-    values = Project(changes(single, parameters)).parameters
-    print(json.dumps([f"{name}={value}" for name, value in values.items()]))
-
-
-@operations.command("deploy-cicd")
+@click.option("--tags", default="", help="Tags of the stack: NAME=VALUE in one text.")
+@yes()
 @click.pass_obj
-def deploy_cicd(stack: Stack) -> None:
-    """Upload cicd/ for the builds with production's credential, for make stack."""
-    from ops.delivery import upload
+def stack(stack: Stack, single: tuple[str, ...], parameters: str, tags: str, yes: str) -> None:
+    """Create the stack, or bring it to what cicd/stack.yml says.
 
-    upload(stack)
+    Shows what changes, and asks if anything would be replaced or removed.
+    """
+    from ops.stack import deploy
+
+    deploy(stack, Project(changes(single, parameters)), changes((), tags), yes)
+
+
+@operations.command()
+@click.pass_obj
+def protect(stack: Stack) -> None:
+    """Have pull requests to the pipeline's branch need a reviewer."""
+    from ops.protect import protect
+
+    protect(stack)
 
 
 @operations.command()
@@ -184,12 +201,16 @@ def logs(stack: Stack, build: str | None) -> None:
 
 @operations.command()
 @click.option("--reason", default="", help="Optional: why, for the record in AWS.")
+@yes("delete")
 @click.pass_obj
-def approve(stack: Stack, reason: str) -> None:
-    """Show the waiting plan, ask, and approve it."""
-    from ops.status import answer
+def approve(stack: Stack, reason: str, yes: str) -> None:
+    """Show the waiting plan, ask, and approve it.
 
-    answer(stack, "Approved", reason.strip() or "approved with make approve")
+    A plan that loses data needs the word delete, typed or as --yes delete.
+    """
+    from ops.approval import approve
+
+    approve(stack, reason.strip() or "approved with make approve", yes)
 
 
 @operations.command()
@@ -197,11 +218,11 @@ def approve(stack: Stack, reason: str) -> None:
 @click.pass_obj
 def reject(stack: Stack, reason: str) -> None:
     """Reject the release that waits for approval."""
-    from ops.status import answer
+    from ops.approval import reject
 
     if not reason.strip():
         raise click.UsageError('a reason is missing: make reject REASON="..."')
-    answer(stack, "Rejected", reason.strip())
+    reject(stack, reason.strip())
 
 
 @operations.command()
@@ -220,12 +241,13 @@ def releases(stack: Stack, count: int) -> None:
 @click.option(
     "--to", default="", metavar="EXECUTION", help="Which release; by default the one before."
 )
+@yes()
 @click.pass_obj
-def rollback(stack: Stack, to: str) -> None:
+def rollback(stack: Stack, to: str, yes: str) -> None:
     """Deploy an earlier release to production, after asking."""
     from ops.pipeline import roll_back
 
-    roll_back(stack, to.strip().lower())
+    roll_back(stack, to.strip().lower(), yes)
 
 
 @operations.command()
@@ -240,12 +262,13 @@ def drift(context: click.Context) -> None:
 
 @operations.command()
 @click.option("--keep-deployments", is_flag=True, help="Delete the stack only.")
+@click.option("--yes", default="", metavar="STACK", help="Do not ask: the stack's name.")
 @click.pass_obj
-def destroy(stack: Stack, keep_deployments: bool) -> None:
+def destroy(stack: Stack, keep_deployments: bool, yes: str) -> None:
     """Delete the deployments and the stack, after asking."""
     from ops.destroy import destroy
 
-    destroy(stack, keep_deployments)
+    destroy(stack, keep_deployments, yes)
 
 
 if __name__ == "__main__":

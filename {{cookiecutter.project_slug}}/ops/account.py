@@ -137,14 +137,17 @@ class Account:
 
 # ---- What the caller may do ----------------------------------------------------------------------
 
-# What `aws cloudformation deploy` calls itself, and then, in the caller's name, for a resource of
+# What `make stack` calls itself, and then, in the caller's name, for a resource of
 # each type. A policy may be narrowed to names, so IAM is asked about names such as the stack's.
 STACK_ARN = "cloudformation:{region}:{account}:stack/{stack}/x"
 BUCKET = "s3:::{stack}-artifactbucket-x"
 KEY = "kms:{region}:{account}:key/x"
-ROLE = "iam::{account}:role/{stack}-QaBuildRole-x"
+ROLE = "iam::{account}:role{RolePath}{stack}-QaBuildRole-x"
 TOPIC = "sns:{region}:{account}:{stack}-Topic-x"
-DEPLOY = "cloudformation: CreateChangeSet DescribeChangeSet DescribeStacks ExecuteChangeSet"
+DEPLOY = (
+    "cloudformation: CreateChangeSet DeleteChangeSet DescribeChangeSet DescribeStackEvents"
+    " DescribeStacks ExecuteChangeSet UpdateTerminationProtection"
+)
 CREATE = {
     "AWS::CodeBuild::Project": {
         "codebuild:{region}:{account}:project/{stack}-qa": "codebuild: CreateProject",
@@ -171,7 +174,7 @@ CREATE = {
         ROLE: "iam: PassRole",
     },
     "AWS::IAM::ManagedPolicy": {
-        "iam::{account}:policy/{stack}-x": "iam: CreatePolicy",
+        "iam::{account}:policy{RolePath}{stack}-x": "iam: CreatePolicy",
         ROLE: "iam: AttachRolePolicy",
     },
     "AWS::IAM::Policy": {ROLE: "iam: GetRolePolicy PutRolePolicy"},

@@ -108,6 +108,11 @@ def when(moment: datetime) -> str:
     return f"{local:%d %b}{year} {local:%H:%M}"
 
 
-def agreed(question: str) -> bool:
-    """Whether the person at the terminal says yes. Without a terminal nobody is asked."""
-    return not sys.stdin.isatty() or input(f"{question} [y/N] ").strip().lower() == "y"
+def agreed(question: str, yes: str, otherwise: str) -> None:
+    """Returns if a person agrees: with YES, or at the terminal. Raises Stop in every other case."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Stop(f"{otherwise}: there is no terminal to ask at. To do it unasked, add YES=1")
+    if input(f"{question} [y/N] ").strip().lower() != "y":
+        raise Stop(otherwise)

@@ -1,6 +1,7 @@
 """Deletes what this repository has deployed: the bundles in qa and prod, then the stack."""
 
 import contextlib
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
@@ -163,6 +164,10 @@ class Teardown:
     def delete_stack(self) -> None:
         """Empties the buckets and deletes the stack; again if an access log came in between."""
         cloudformation = self.stack.client("cloudformation")
+        if self.stack.description.get("EnableTerminationProtection"):
+            cloudformation.update_termination_protection(
+                StackName=self.stack.name, EnableTerminationProtection=False
+            )
         for attempt in range(1, ATTEMPTS + 1):
             for bucket in (self.resources[name] for name in BUCKETS if name in self.resources):
                 self.empty(bucket)
@@ -229,7 +234,19 @@ class Teardown:
         return "\n".join(lines)
 
 
-def destroy(stack: Stack, keep_deployments: bool) -> None:
+def check_name(stack: Stack, yes: str) -> None:
+    """Raises Stop unless a person names the stack: at the terminal, or with YES."""
+    if not yes and not sys.stdin.isatty():
+        raise Stop(
+            "nothing is deleted: there is no terminal to ask at. To do it unasked, add"
+            f" YES={stack.name}"
+        )
+    name = yes or input(f"Type the stack's name to continue ({stack.name}): ").strip()
+    if name != stack.name:
+        raise Stop("that is another name; nothing is deleted")
+
+
+def destroy(stack: Stack, keep_deployments: bool, yes: str) -> None:
     """Asks, deletes, and says what is left."""
     if not stack.description:
         print(f"There is no stack {stack.name} in {stack.region}: nothing to delete.")
@@ -239,8 +256,7 @@ def destroy(stack: Stack, keep_deployments: bool) -> None:
         f" {stack.region} ({stack.description['StackStatus']}).\n"
         "A pipeline's tables go with it; UNDROP brings them back for seven days."
     )
-    if input(f"Type the stack's name to continue ({stack.name}): ").strip() != stack.name:
-        raise Stop("that is another name; nothing is deleted")
+    check_name(stack, yes)
     teardown = Teardown(stack)
     teardown.check_idle()
     teardown.switch_rules(on=False)  # so that no push deploys in between

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cicd.steps.names import PRODUCTION, RUNNING
+from cicd.steps.names import PRODUCTION, RUN, RUNNING
 from ops import Stop
 from ops.aws import Stack, agreed, plain, when
 
@@ -45,6 +45,12 @@ def person(arn: str) -> str:
     return re.split("[/:]", arn)[-1]
 
 
+def is_deployment(action: dict[str, Any], stage: str) -> bool:
+    """Whether an action's record is of a deployment in a stage that succeeded."""
+    succeeded = (action["stageName"], action["status"]) == (stage, "Succeeded")
+    return succeeded and action["actionName"] != RUN
+
+
 class Pipeline:
     """The stack's pipeline. Raises Stop where the stack has none."""
 
@@ -60,11 +66,13 @@ class Pipeline:
         return list(self.client.get_pipeline_state(name=self.name)["stageStates"])
 
     def broken(self, stage: str) -> str:
-        """How the last execution in a stage ended, if not well: then its result is not known."""
+        """How the last deployment of a stage ended, if not well: then its result is not known."""
         for state in self.stages:
             status = str(state.get("latestExecution", {}).get("status", ""))
             if state["stageName"] == stage and status in ("Failed", "Stopped", "Cancelled"):
-                return status
+                # The first action deploys. If only the job after it failed, the release is there.
+                first = state["actionStates"][0].get("latestExecution", {}).get("status")
+                return "" if first == "Succeeded" else status
         return ""
 
     def execution(self, execution: str) -> dict[str, Any]:
@@ -109,8 +117,7 @@ class Pipeline:
         seen = set()
         for action in self.actions():
             execution = action["pipelineExecutionId"]
-            succeeded = (action["stageName"], action["status"]) == (stage, "Succeeded")
-            if not succeeded or execution in seen:  # a stage that was retried
+            if not is_deployment(action, stage) or execution in seen:  # a stage that was retried
                 continue
             seen.add(execution)
             target = self.rolled_back_to(execution)
@@ -211,6 +218,17 @@ class Rollback:
         """The execution that first deployed what production has, or ""."""
         return self.release.origin if self.release else ""
 
+    @property
+    def position(self) -> int:
+        """Where the releases begin that are older than what production has.
+
+        After a deployment that failed, its last release is one of them.
+        """
+        identities = [item["pipelineExecutionId"] for item in self.summaries]
+        if self.current not in identities:  # deployed, but its job failed: AWS does not list it
+            return 0
+        return identities.index(self.current) + (0 if self.broken else 1)
+
     def named(self, prefix: str) -> Summary:
         """The execution that begins so. Raises Stop unless there is exactly one."""
         matches = [
@@ -240,12 +258,7 @@ class Rollback:
             if target["pipelineExecutionId"] == self.current and not self.broken:
                 raise Stop(f"{self.current} is what production has; nothing is changed")
             return target
-        since = itertools.dropwhile(
-            lambda item: item["pipelineExecutionId"] != self.current, self.summaries
-        )
-        candidates = [item for item in since if not is_rollback(item)]
-        if not self.broken:
-            candidates = candidates[1:]  # the first is what production has
+        candidates = [item for item in self.summaries[self.position :] if not is_rollback(item)]
         if not candidates:
             raise Stop(f"there is no release before {self.current} to go back to. {REVERT}")
         return candidates[0]
@@ -257,7 +270,7 @@ class Rollback:
             (
                 action["input"].get("inputArtifacts", [])
                 for action in self.pipeline.actions(target)
-                if (action["stageName"], action["status"]) == (PRODUCTION, "Succeeded")
+                if is_deployment(action, PRODUCTION)
             ),
             [],
         )
@@ -300,7 +313,7 @@ class Rollback:
         return str(execution["pipelineExecutionId"])
 
 
-def roll_back(stack: Stack, prefix: str) -> None:
+def roll_back(stack: Stack, prefix: str, yes: str) -> None:
     """Chooses, shows, asks and rolls back."""
     rollback = Rollback(stack)
     target = rollback.choose(prefix)
@@ -309,8 +322,7 @@ def roll_back(stack: Stack, prefix: str) -> None:
     print(f"From: {rollback.origin_line()}")
     print(f"To:   {rollback.line(execution, when(target['lastUpdateTime']))}")
     print("The build plans it anew, and stops where data would be lost. What jobs wrote stays.")
-    if not agreed("Roll production back?"):
-        raise Stop("nothing is changed")
+    agreed("Roll production back?", yes, "nothing is changed")
     print(f"Started execution {rollback.start(execution)}.")
     print("Follow it: make logs BUILD=prod, make status")
     print("The branch is not changed. Revert there too, or the next push deploys it again.")

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from cicd.steps.bundle import Refused, read
 from ops import ROOT, Stop
 
 STACK, TOOLS, BUNDLE = "cicd/stack.yml", "cicd/tools.env", "databricks.yml"
@@ -46,8 +47,8 @@ class Project:
     def parameters(self) -> dict[str, str]:
         """The parameters that `make stack` passes: the file's defaults, then the changes.
 
-        `aws cloudformation deploy` keeps a parameter's old value unless it gets another, so without
-        this a default that changed in the repository would never reach the stack.
+        CloudFormation keeps a parameter's old value unless it gets another, so without this a
+        default that changed in the repository would never reach the stack.
         """
         with reading(STACK) as text:
             declared: dict[str, Any] = yaml.load(text, Loader)["Parameters"]
@@ -81,8 +82,10 @@ class Project:
 
     def host(self, target: str) -> str:
         """The workspace's address that databricks.yml has for a target."""
-        with reading(BUNDLE) as text:
-            return str(yaml.safe_load(text)["targets"][target]["workspace"]["host"])
+        try:
+            return read(ROOT, target).host
+        except Refused as refused:
+            raise Unreadable(str(refused)) from None
 
 
 def changes(arguments: tuple[str, ...], text: str) -> tuple[str, ...]:
@@ -96,11 +99,25 @@ def changes(arguments: tuple[str, ...], text: str) -> tuple[str, ...]:
 # ---- Another Databricks CLI ----------------------------------------------------------------------
 
 
+class HttpsOnly(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect to https only."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """The request that a redirect asks for, or None: then the redirect is an error."""
+        if not newurl.startswith("https://"):
+            return None
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def published_checksum(base_url: str, version: str) -> str:
     """The SHA-256 that the release publishes for the builds' archive."""
     url = f"{base_url}/v{version}/databricks_cli_{version}_SHA256SUMS"
+    if not url.startswith("https://"):
+        raise Stop(f"{url} is not https; correct DATABRICKS_CLI_BASE_URL in {TOOLS}")
     try:
-        with urllib.request.urlopen(url, timeout=60) as response:
+        with urllib.request.build_opener(HttpsOnly).open(url, timeout=60) as response:
             lines = response.read().decode().splitlines()
     except (OSError, ValueError) as error:
         raise Stop(f"cannot read {url}: {error}. Is there such a release?") from None
@@ -142,3 +159,23 @@ def pin(version: str) -> None:
         path.write_text(text, encoding="utf-8")
         print(f"{path.relative_to(ROOT)}: Databricks CLI {version}")
     print(f"SHA-256 {checksum}. Next: make check, commit (uv.lock too), make push.")
+
+
+def pin_on_first_use() -> None:
+    """Pins the checksum of the pinned client unless one is there, and says so in one line.
+
+    Without a network it warns: builds still compare the archive with its release's SHA256SUMS.
+    """
+    project = Project()
+    with reading(TOOLS) as text:
+        if re.search(r"(?m)^DATABRICKS_CLI_SHA256=\S", text):
+            return
+    version = project.cli_version
+    try:
+        checksum = published_checksum(project.tool("DATABRICKS_CLI_BASE_URL"), version)
+    except Stop as stop:
+        print(f"warning: the Databricks CLI {version} has no pinned checksum: {stop}")
+        return
+    tools = replaced(ROOT / TOOLS, r"^DATABRICKS_CLI_SHA256=(.*)$", checksum)
+    (ROOT / TOOLS).write_text(tools, encoding="utf-8")
+    print(f"{TOOLS} now pins the SHA-256 of the Databricks CLI {version}: {checksum}; commit it")

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from xml.etree import ElementTree
 
-from plan import cut
 from release import Refused, aws
+from texts import cut
 
 REPORT = Path("reports/unit.xml")
 # Failing tests that are named, characters of each: CodeCommit takes 10,240 in all.

@@ -12,36 +12,19 @@ import argparse
 import hashlib
 import io
 import os
-import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
+import accepted
+import leftovers
 import plan as plans
+import proof
+import wheels
+from client import PROD, Stop, databricks, fresh_plan
 from release import Refused, latest
 
-PROD = "prod"
 UNCHANGED = "Nothing is changed."
 NEW_PLAN = "A new plan, to be approved: make start"
-
-
-class Stop(Exception):
-    """Why nothing more is done, and what to do."""
-
-
-def databricks(*arguments: str) -> str:
-    """Returns what the Databricks CLI prints; its messages go to the log. Raises Stop."""
-    result = subprocess.run(["databricks", *arguments], stdout=subprocess.PIPE, text=True)
-    if result.returncode:
-        raise Stop(f"databricks {' '.join(arguments)} failed with exit code {result.returncode}")
-    return result.stdout
-
-
-def fresh_plan(name: str) -> plans.Plan:
-    """Returns what a deployment would do now, and writes it to a file. Raises Stop, Damaged."""
-    text = databricks("bundle", "plan", "-t", PROD, "-o", "json")
-    Path(name).write_text(text, encoding="utf-8")
-    return plans.read(name)
 
 
 # ---- Before the deployment -----------------------------------------------------------------------
@@ -75,12 +58,31 @@ def check_still_true(approved: plans.Plan, now: plans.Plan) -> None:
             " a first try of this one, or somebody with this deployer's credential; make releases"
             f" lists the pipeline's. {UNCHANGED} {NEW_PLAN}"
         )
-    if not approved.same_as(now):
-        print(plans.show(now))
-        raise Stop(
-            "prod was changed by hand since the plan was made: above is what the release would do"
-            f" now, which nobody has approved. {UNCHANGED} {NEW_PLAN}"
+    if approved.same_as(now):
+        return
+    if is_part_of(now, approved):
+        print(
+            "An earlier deployment of this release was cut off: prod has a part of the approved"
+            f" plan already. This deployment does the rest: {plans.summary(now)}."
         )
+        return
+    print(plans.show(now))
+    raise Stop(
+        "prod was changed by hand since the plan was made: above is what the release would do"
+        f" now, which nobody has approved. {UNCHANGED} {NEW_PLAN}"
+    )
+
+
+def is_part_of(now: plans.Plan, approved: plans.Plan) -> bool:
+    """Whether all that is left to do was approved, with the same values.
+
+    Both plans are of the same release: where the new one changes nothing, prod has its values.
+    """
+    return all(
+        approved.actions.get(key) == action
+        and all(field in approved.fields(key) for field in now.fields(key))
+        for key, action in now.actions.items()
+    )
 
 
 def check_losses(plan: plans.Plan) -> None:
@@ -128,69 +130,10 @@ def progress(action: str, remaining: str | None) -> str:
     return "not done" if remaining == action else f"half done ({remaining})"
 
 
-# ---- After the deployment ------------------------------------------------------------------------
-
-
-def prove(plan: plans.Plan) -> None:
-    """Raises Stop unless prod is what the plan promised, with every wheel that its jobs name."""
-    remaining = fresh_plan("left.json")
-    if is_only_late_rights(plan, remaining):
-        print(
-            f"Deploying again, for the permissions of new objects: {', '.join(remaining.actions)}"
-        )
-        databricks("bundle", "deploy", "-t", PROD, "--plan", "left.json")
-        remaining = fresh_plan("left.json")
-    if remaining.actions:
-        print(plans.show(remaining))
-        raise Stop(
-            "after the deployment prod still differs from the release, as above. What is left is"
-            " in the next plan: make start"
-        )
-    check_wheels(remaining)
-    print(f"Production has what the plan says: {plans.summary(plan)}.")
-
-
-def is_only_late_rights(plan: plans.Plan, remaining: plans.Plan) -> bool:
-    """Whether only permissions of the plan are left to create.
-
-    The client cannot create them together with an object that the same deployment makes anew.
-    """
-    return bool(remaining.actions) and all(
-        action == "create" and key in plan.actions and key.endswith(plans.RIGHTS)
-        for key, action in remaining.actions.items()
-    )
-
-
-def check_wheels(plan: plans.Plan) -> None:
-    """Raises Stop unless each wheel that prod's resources name is in the workspace."""
-    states = [entry.get("remote_state") for entry in plan.entries.values()]
-    for path in sorted(set(wheels(states))):
-        try:
-            databricks("workspace", "get-status", path)
-        except Stop:
-            raise Stop(
-                f"prod is deployed, but {path} is missing and its job will fail. Deploy again:"
-                " make start; or go back: make rollback"
-            ) from None
-        print(f"In the workspace: {path}")
-
-
-def wheels(node: object) -> Iterator[str]:
-    """Yields every wheel of the workspace that is named at or below a node."""
-    if isinstance(node, str) and node.startswith("/") and node.endswith(".whl"):
-        yield node
-    elif isinstance(node, dict):
-        for value in node.values():
-            yield from wheels(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from wheels(value)
-
-
 def release_plan(name: str) -> None:
     """Checks, deploys and proves the approved plan, or a new one if this is a rollback."""
-    (wheel,) = Path("dist").glob("*.whl")
-    check_sum(wheel, "WHEEL_SHA256")
+    check_sum(wheels.only("dist"), "WHEEL_SHA256")
+    accepted.read()  # a list that cannot be read stops the release before anything is deployed
     now = fresh_plan("now.json")
     pipeline = os.environ["CODEBUILD_INITIATOR"].removeprefix("codepipeline/")
     if latest(pipeline, "type") == "ROLLBACK":
@@ -201,8 +144,9 @@ def release_plan(name: str) -> None:
         plan = approved_plan(name)
         check_still_true(plan, now)
         print(plans.show(plan))
+    leftovers.check(plan)
     deploy(plan, name)
-    prove(plan)
+    proof.prove(plan)
 
 
 def main() -> None:
@@ -214,7 +158,7 @@ def main() -> None:
         sys.stdout.reconfigure(line_buffering=True)  # in order with the client's own messages
     try:
         release_plan(name)
-    except (Stop, plans.Damaged) as stop:
+    except (Stop, plans.Damaged, accepted.Unreadable, wheels.Unusable) as stop:
         sys.exit(f"deploy.py: {PROD}: {stop}")
     except Refused as refused:
         sys.exit(f"deploy.py: {refused}")

@@ -24,8 +24,8 @@ fi
 cd release
 python "$STEPS/preflight.py" prod
 databricks bundle plan -t prod -o json >"$here/plan.json"
+python "$STEPS/plan.py" drift "$here/plan.json" | tee "$here/mail.txt"
 cd "$here"
-python "$STEPS/plan.py" drift plan.json | tee mail.txt
 sentence=$(head -n 1 mail.txt)
 if [ "$sentence" = none ]; then
   report in-sync none

@@ -17,7 +17,9 @@ fail() {
 
 for file in "$sums" "$archive"; do
   url="${DATABRICKS_CLI_BASE_URL}/v${DATABRICKS_CLI_VERSION}/${file}"
-  curl --fail --silent --show-error --location --retry 3 --max-time 300 \
+  # https, also where a server sends it on
+  curl --proto "=https" --proto-redir "=https" --fail --silent --show-error --location \
+    --retry 3 --max-time 300 \
     --output "$work/$file" "$url" ||
     fail "cannot download $url. Is there such a release, and may this build reach it?" \
       "DATABRICKS_CLI_BASE_URL in cicd/tools.env names the place."

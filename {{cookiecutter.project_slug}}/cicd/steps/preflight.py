@@ -15,16 +15,21 @@ import urllib.error
 from concurrent.futures import Future
 from pathlib import Path
 
+import bundle
 import names
 import sign_in
-from workspace import SECONDS, Problem, ask, bundle_host
+from workspace import SECONDS, Problem, ask
 
 
 def check_host(target: str, host: str) -> None:
-    """Raises Problem unless databricks.yml and the stack name the same workspace."""
+    """Raises Problem unless databricks.yml and the stack name the same workspace.
+
+    Raises bundle.Refused for a commit that must not meet the client.
+    """
     if not host:
         raise Problem("DATABRICKS_HOST is not set; the stack sets it for its builds: make stack")
-    written = bundle_host(Path("databricks.yml").read_text(encoding="utf-8"), target)
+    bundle.check_files(Path())
+    written = bundle.read(Path(), target).host
     if written != host:
         raise Problem(
             f"databricks.yml says {written}, the stack says {host};"
@@ -105,7 +110,7 @@ def main() -> int:
     try:
         check_host(target, host)
         user = user_name_in_time(target, host)
-    except Problem as problem:
+    except (Problem, bundle.Refused) as problem:
         print(f"preflight.py: {target}: {problem}", file=sys.stderr)
         return 1
     print(f"preflight.py: {target}: signed in to {host} as {user}")

@@ -1,38 +1,42 @@
 """What reached production before this release, and what has changed since.
 
-Usage: python cicd/steps/release.py status|wait|changes PIPELINE
+Usage: python release.py status|wait|changes PIPELINE
 
 status: how the last deployment ended, `Succeeded` or another word of CodePipeline.
 wait: until no deployment is running, because a plan that is made meanwhile would be stale.
 changes: which files, and what in the wheel, changed since the last release, as Markdown. Compares
-this directory and dist/*.whl with the artifacts of that release.
+the artifacts of the execution that is in review with those of that release, because a directory has
+also what the build made, and may lack what an archive has. The wheel is the one in dist/.
 """
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import names
-from plan import cut
+from changes import Wheel, differences, files_of, wheel_differences
+from texts import quoted
 
-MADE_HERE = {".databricks", "__pycache__", "changed.md", "dist", "plan.json"}
-MOST_LINES = 100
 SECONDS = 5  # between two requests at the pipeline
 LONGEST = 20 * 60  # where only one build may run at a time, the deployment waits for this one
-# The newest success of the stage Production, a rollback's too: its inputs are what is deployed.
+# The newest success of Production's Deploy, a rollback's too: its inputs are what is deployed.
 # The drift build in cicd/stack.yml repeats this query: until it knows which release is deployed, it
 # has no sources, and so not this file.
 DEPLOYED = (
-    f"actionExecutionDetails[?stageName=='{names.PRODUCTION}' && status=='Succeeded'] | [0]"
+    f"actionExecutionDetails[?stageName=='{names.PRODUCTION}' && actionName=='{names.DEPLOY}'"
+    " && status=='Succeeded'] | [0]"
     ".input.inputArtifacts[].[name, s3location.bucket, s3location.key]"
+)
+# The commit's files that the pipeline has handed to an execution.
+REVIEWED = (
+    f"actionExecutionDetails[].output.outputArtifacts[] | [?name=='{names.SOURCE}'] | [0]"
+    ".s3location.[bucket, key]"
 )
 
 
@@ -59,22 +63,35 @@ def aws(*arguments: str) -> str:
 # ---- The last deployment -------------------------------------------------------------------------
 
 
-def latest(pipeline: str, field: str) -> str:
-    """Returns a field of the execution that entered the stage Production last, or ""."""
-    query = f"stageStates[?stageName=='{names.PRODUCTION}'].latestExecution.{field} | [0]"
+def latest(pipeline: str, field: str, stage: str = names.PRODUCTION) -> str:
+    """Returns a field of the execution that entered a stage last, or ""."""
+    query = f"stageStates[?stageName=='{stage}'].latestExecution.{field} | [0]"
+    answer = aws("codepipeline", "get-pipeline-state", "--name", pipeline, "--query", query)
+    return json.loads(answer or "null") or ""
+
+
+def deployment_status(pipeline: str) -> str:
+    """Returns how the last deployment ended, or that it runs; "" before the first.
+
+    Not the stage's status: after the deployment the stage goes on to run the job.
+    """
+    query = (
+        f"stageStates[?stageName=='{names.PRODUCTION}'].actionStates[]"
+        f" | [?actionName=='{names.DEPLOY}'].latestExecution.status | [0]"
+    )
     answer = aws("codepipeline", "get-pipeline-state", "--name", pipeline, "--query", query)
     return json.loads(answer or "null") or ""
 
 
 def print_status(pipeline: str) -> None:
     """Prints how the last deployment ended, or that it runs."""
-    print(latest(pipeline, "status"))
+    print(deployment_status(pipeline))
 
 
 def wait(pipeline: str) -> None:
     """Returns when no deployment to production is running. Exits after LONGEST seconds."""
     started = time.monotonic()
-    while latest(pipeline, "status") in names.RUNNING:
+    while deployment_status(pipeline) in names.RUNNING:
         waited = time.monotonic() - started
         if waited < SECONDS:
             print("A deployment to production is running; the plan waits for its end.", flush=True)
@@ -93,6 +110,17 @@ def deployed(pipeline: str) -> dict[str, Artifact]:
     return {name: Artifact(bucket, key) for name, bucket, key in rows}
 
 
+def reviewed(pipeline: str) -> Artifact:
+    """Returns the sources of the execution that is in review. Raises Refused."""
+    execution = latest(pipeline, "pipelineExecutionId", names.REVIEW)
+    call = ("codepipeline", "list-action-executions", "--pipeline-name", pipeline)
+    this = ("--filter", f"pipelineExecutionId={execution}", "--query", REVIEWED)
+    place = json.loads(aws(*call, *this) or "null")
+    if not place:
+        raise Refused(f"{pipeline} has no artifact {names.SOURCE} of the execution in review")
+    return Artifact(*place)
+
+
 # ---- What changed since --------------------------------------------------------------------------
 
 
@@ -103,69 +131,44 @@ def fetch(artifact: Artifact, folder: Path) -> zipfile.ZipFile:
     return zipfile.ZipFile(file)
 
 
-def checksums(archive: zipfile.ZipFile) -> dict[str, int]:
-    """Returns the CRC-32 of each file in an archive; of a wheel, without what has its version."""
-    folder = re.compile(r"[^/]+\.dist-info/")  # it carries the version in its name
-    of_version = (".dist-info/METADATA", ".dist-info/RECORD")
-    files = {folder.sub(".dist-info/", item.filename): item for item in archive.infolist()}
-    return {
-        name: item.CRC
-        for name, item in files.items()
-        if not item.is_dir() and name not in of_version
-    }
+def the_wheel(paths: list[Path], place: str) -> Path:
+    """Returns the only one. Raises Refused if there is none, or several."""
+    if len(paths) != 1:
+        raise Refused(f"there are {len(paths)} wheels in {place}, not one")
+    return paths[0]
 
 
-def here() -> dict[str, int]:
-    """Returns the CRC-32 of each file in this directory that the build did not make."""
-    return {
-        path.as_posix(): zlib.crc32(path.read_bytes())
-        for path in Path().rglob("*")
-        if path.is_file() and not MADE_HERE & {path.parts[0], path.parent.name}
-    }
+def wheel_of(release: Artifact, folder: Path) -> Path:
+    """Returns the wheel of an artifact, in a folder. Raises Refused."""
+    with fetch(release, folder) as archive:
+        wheels = [name for name in archive.namelist() if name.endswith(".whl")]
+        return the_wheel([Path(archive.extract(name, folder)) for name in wheels], "the artifact")
 
 
-def difference(name: str, old: dict[str, int], new: dict[str, int]) -> str:
-    """Returns the word for what happened to a file."""
-    if name not in old:
-        return "added"
-    return "changed" if name in new else "removed"
-
-
-def differences(old: dict[str, int], new: dict[str, int]) -> list[str]:
-    """Returns a line for each file that was added, changed or removed; cut with a count."""
-    lines = [
-        f"- {difference(name, old, new)} {name}"
-        for name in sorted(old | new)
-        if old.get(name) != new.get(name)
-    ]
-    return cut(lines, MOST_LINES) or ["- nothing"]
-
-
-def compare(release: dict[str, Artifact], wheel: Path) -> list[str]:
+def compare(pipeline: str, release: dict[str, Artifact], wheel: Path) -> list[str]:
     """Returns what changed, as lines of Markdown. Raises Refused if an artifact has expired."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        with fetch(release[names.SOURCE], folder) as source:
-            files = differences(checksums(source), here())
-        with fetch(release[names.WHEEL], folder) as artifact:
-            (name,) = (name for name in artifact.namelist() if name.endswith(".whl"))
-            before = Path(artifact.extract(name, folder))
-        with zipfile.ZipFile(before) as old, zipfile.ZipFile(wheel) as new:
-            inside = differences(checksums(old), checksums(new))
-    wheels = f"## In the wheel: {before.name} -> {wheel.name}"
+        with fetch(release[names.SOURCE], folder) as old, fetch(reviewed(pipeline), folder) as new:
+            files = differences(files_of(old), files_of(new))
+        before = wheel_of(release[names.WHEEL], folder)
+        inside = wheel_differences(Wheel(before), Wheel(wheel))
+    wheels = f"## In the wheel: {quoted(before.name)} -> {quoted(wheel.name)}"
     return ["## Files, since the last release", "", *files, "", wheels, "", *inside]
 
 
 def print_changes(pipeline: str) -> None:
     """Prints what changed, or why there is nothing to compare with."""
-    (wheel,) = Path("dist").glob("*.whl")
+    wheel = the_wheel(sorted(Path("dist").glob("*.whl")), "dist")
     release = deployed(pipeline)
     try:
-        lines = compare(release, wheel) if release else ["This is the first release."]
+        lines = compare(pipeline, release, wheel) if release else ["This is the first release."]
     except Refused as refused:
         if "NoSuchKey" not in str(refused):
             raise
         lines = ["The last release's files have expired: they are not compared."]
+    except (zipfile.BadZipFile, RuntimeError, ValueError) as error:
+        raise Refused(f"an archive is damaged ({error}): they are not compared") from None
     print("\n".join(lines))
 
 

@@ -68,7 +68,7 @@ def main() -> int:
     if not found:
         return 0
     rest = f" and {len(found) - MOST} more" if len(found) > MOST else ""
-    author = ascii(os.environ.get("COMMIT_AUTHOR", "unknown"))
+    author = os.environ.get("COMMIT_AUTHOR", "unknown")  # quoted by author.py
     print(
         f"same_cicd.py: the commit (author: {author}) has {', '.join(found[:MOST])}{rest}, but"
         " cicd/ decides about production: someone who may change the stack has to review that"

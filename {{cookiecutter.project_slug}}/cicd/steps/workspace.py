@@ -1,10 +1,9 @@
-"""The Databricks workspace that a build deploys to: its host, and one request to its API.
+"""One request to the API of the workspace that a build deploys to.
 
 Imports nothing of this folder, because ops/ uses parts of it too.
 """
 
 import json
-import re
 import urllib.parse
 import urllib.request
 from typing import Any
@@ -14,23 +13,6 @@ SECONDS = 15  # for the whole sign-in, name resolution included
 
 class Problem(Exception):
     """What is wrong and how to fix it, in one line."""
-
-
-def bundle_host(text: str, target: str) -> str | None:
-    """Returns the literal `targets.<target>.workspace.host` of databricks.yml, or None.
-
-    Reads by indentation, because plain Python has no YAML; `make check` compares it with a parser.
-    """
-    path: list[tuple[int, str]] = []
-    for line in text.splitlines():
-        match = re.match(r"""( *)([\w.-]+): *(?:["']?([^"'#\s]+)["']?)? *(?:#.*)?$""", line)
-        if not match:
-            continue
-        indent, key, value = len(match[1]), match[2], match[3]
-        path = [(depth, name) for depth, name in path if depth < indent] + [(indent, key)]
-        if [name for _, name in path] == ["targets", target, "workspace", "host"]:
-            return value
-    return None
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -15,7 +15,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 # A module with checks is imported here, or they do not run.
-from ops.check import agreement, environments  # noqa: F401
+from ops.check import (  # noqa: F401
+    agreement,
+    buildspecs,
+    declarations,
+    environments,
+    facts,
+    gate,
+    leaks,
+    people,
+    rights,
+    targets,
+    trust,
+)
 from ops.check.bundle import Bundle
 from ops.check.files import STACK, Files
 from ops.check.reading import CHECKS, FIRST, Check, Finding, Findings, NotCheckedError, Place, check
@@ -90,7 +102,7 @@ def prove(files: Files, lint: CfnLint | None = None) -> Report:
             # A file that cannot be read has only that finding.
             known = files.unreadable if function.__name__ != "files_can_be_read" else set()
             found = {Finding(place, text) for place, text in pairs if place.file not in known}
-            report.findings[function.__name__] = found
+            report.findings[function.__name__] = {one for one in found if not files.accepts(one)}
     places = {finding.place for found in report.findings.values() for finding in found}
     report.findings["forms"] = {item for item in files.misfits if item.place not in places}
     return report

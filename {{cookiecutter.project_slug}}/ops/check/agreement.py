@@ -1,25 +1,29 @@
 """That the files agree: commands, versions, hosts and names."""
 
 import ast
+import difflib
 import operator
 import os
 import re
-import runpy
 from collections.abc import Iterator
 
+from cicd.steps.bundle import Refused, read
 from ops.check.bundle import Bundle, bundle_has_known_keys
 from ops.check.files import Files
 from ops.check.reading import Findings, Place, check, check_after, suggest
 from ops.check.stack import SECRET, TARGET, Stack
 
-NAMES, WORKSPACE = "cicd/steps/names.py", "cicd/steps/workspace.py"
+NAMES, REQUIREMENTS = "cicd/steps/names.py", "cicd/requirements.txt"
 
 
 @check
 def scripts_exist(files: Files, bundle: Bundle) -> Findings:
     """The scripts that commands name exist."""
     pattern = r"(?<![\w./:$}-])(?:\./)?([\w-]+/[\w./-]+\.(?:py|sh|env))\b"
-    for command, script in files.search_commands(pattern):
+    named = [*files.search_commands(pattern)]
+    for command, script in files.search_commands(r"\$STEPS/([\w.-]+\.(?:py|sh))"):
+        named.append((command, f"cicd/steps/{script}"))
+    for command, script in named:
         if not os.path.isfile(files.root / script):
             yield command.place, f"names {script}, which does not exist; fix the path"
 
@@ -61,9 +65,9 @@ def targets_exist(files: Files, bundle: Bundle) -> Findings:
 def builds_name_their_target(files: Files) -> Findings:
     """No command of a build acts on the default target by leaving it out."""
     verbs = r"databricks bundle\b[^|;&]*?\s(?:validate|plan|deploy|summary|run|open|sync|destroy)\b"
-    scripts = r"cicd/steps/(?:preflight\.py|run_nutter\.sh)"
-    target = r"\s(?:-t|--target)|\.(?:py|sh)\s+[\"']?[\w$]"
-    for command, part in files.search_commands(rf"(?:{verbs}|{scripts})(?!\S)[^|;&]*"):
+    scripts = r"(?:cicd/steps|\$STEPS)/(?:preflight\.py|run_nutter\.sh|run_job\.sh)"
+    target = r"\s(?:-t|--target)|\.(?:py|sh)[\"']?\s+[\"']?[\w$]"
+    for command, part in files.search_commands(rf"(?:{verbs}|{scripts})(?![^\s\"'])[^|;&]*"):
         if command.place.file.startswith("cicd/") and not re.search(target, part):
             yield (
                 command.place,
@@ -76,19 +80,30 @@ OPTIONS = r"(?:^|\s)(?:-[top]|--(?:target|output|profile|var|params|only))[ =]\S
 
 @check_after(bundle_has_known_keys)
 def what_is_run_exists(files: Files, bundle: Bundle) -> Findings:
-    """Targets have the jobs and pipelines that commands run, also by a variable of tools.env."""
+    """Targets have the jobs and pipelines that commands run."""
     call = r"databricks bundle\b[^|;&]*?\srun\s([^;|&>]*)"
     for command, arguments in files.search_commands(call):
         words = [word for word in re.sub(OPTIONS, " ", arguments).split() if word[0] != "-"]
-        name, place = "".join(words[:1]).strip("\"'"), command.place
-        variable = re.sub(r"\W", "", name)
-        if "$" in name and variable in files.pins:
-            name, place = files.pins.text(variable), files.pins.at[variable]
+        name = "".join(words[:1]).strip("\"'")
         targets = re.findall(TARGET, command.text) or [*bundle.targets]
         known = [resource.name for resource in bundle.resources if resource.target in targets]
         if known and re.fullmatch(r"[\w-]+", name) and name not in known:
             where = f"the target {targets[0]}" if len(targets) == 1 else "any target"
-            yield place, f"runs {name}, which is not in {where}; {suggest(name, known)}"
+            yield command.place, f"runs {name}, which is not in {where}; {suggest(name, known)}"
+
+
+@check_after(bundle_has_known_keys)
+def what_follows_a_deployment_exists(bundle: Bundle) -> Findings:
+    """Each target has what builds run after its deployment: what the variable `job` names."""
+    declared = bundle.all.mapping("variables", "job")
+    for target, settings in bundle.targets.items():
+        own = settings.mapping("variables")
+        values, key = (own, "job") if "job" in own else (declared, "default")
+        name = values.text(key)
+        known = [resource.name for resource in bundle.resources if resource.target == target]
+        if known and name and "$" not in name and name not in known:
+            what = f"job names {name}, which is not in the target {target}"
+            yield values.at[key], f"{what}; {suggest(name, known)}"
 
 
 @check
@@ -96,7 +111,8 @@ def buildspecs_are_those_named(files: Files, stack: Stack) -> Findings:
     """The buildspecs that the stack and ops/ name exist, and there are no others."""
     named = {b.buildspec: b.place for b in stack.builds if "\n" not in b.buildspec}
     for place, match in files.search(r"cicd/buildspecs/[\w.-]+\.ya?ml", ".py"):
-        named[match[0]] = place
+        if not place.file.startswith("ops/check/"):
+            named[match[0]] = place
     for file, place in named.items():
         if file not in files.text:
             yield place, f"names the buildspec {file}, which does not exist; fix the path"
@@ -108,18 +124,46 @@ def buildspecs_are_those_named(files: Files, stack: Stack) -> Findings:
 
 @check
 def versions_are_the_pinned_ones(files: Files) -> Findings:
-    """What has to repeat a version of tools.env repeats it right: packages, and builds' Python."""
-    pins = {"nutter": "NUTTER", "databricks-bundles": "DATABRICKS_CLI", "uv": "UV"}
-    for place, match in files.search(r"\b(nutter|databricks-bundles|uv)==(\d[\w.]*)"):
+    """What has to repeat a version repeats it right: packages, and builds' Python."""
+    pins = {"nutter": "NUTTER", "databricks-bundles": "DATABRICKS_CLI"}
+    for place, match in files.search(r"\b(nutter|databricks-bundles)==(\d[\w.]*)"):
         pin = files.pins.get(f"{pins[match[1]]}_VERSION", match[2])
         if match[2] != pin:
             yield place, f"{match[2]}, but cicd/tools.env pins {pin}; make them equal"
+    installed = dict(re.findall(r"(?m)^([\w-]+)==(\S+)", files.text.get(REQUIREMENTS, "")))
+    for place, match in files.search(r"\b(pyyaml|uv)==(\d[\w.]*)"):
+        pin = installed.get(match[1], match[2])
+        if match[2] != pin:
+            yield place, f"{match[2]}, but {REQUIREMENTS} pins {pin}; make them equal"
     python = files.pins.text("PYTHON_VERSION")
     for spec in files.buildspecs.values():
         runtimes = spec.mapping("phases", "install", "runtime-versions")
         if python and runtimes.text("python") not in ("", python):
             place = runtimes.at["python"]
             yield place, f"cicd/tools.env pins Python {python}; make them equal"
+
+
+KNOWN_HOST = "github.com"  # where Databricks publishes its client
+
+
+@check
+def client_comes_from_its_place(files: Files) -> Findings:
+    """The client is downloaded by https, from a host that does not only look like the known one."""
+    name = "DATABRICKS_CLI_BASE_URL"
+    url = files.pins.text(name).strip("\"'")
+    match = re.fullmatch(r"https://([a-z0-9.-]+)(:\d+)?(/[\w./~-]*)?", url, re.ASCII)
+    if name in files.pins and not match:
+        yield files.pins.at[name], "needs https://, a host and a path, no user; correct it"
+    elif match and match[1] != KNOWN_HOST and looks_like(match[1], KNOWN_HOST):
+        message = f"{match[1]} only looks like {KNOWN_HOST}; use that, or a mirror of yours"
+        yield files.pins.at[name], message
+
+
+def looks_like(host: str, known: str) -> bool:
+    """Whether a host could be taken for a known one, by a person who reads quickly."""
+    plain = host.translate(str.maketrans("1l0", "iio"))
+    near = difflib.SequenceMatcher(None, plain, known).ratio() > 0.8
+    return near or known.partition(".")[0] in plain or "xn--" in host
 
 
 @check
@@ -141,7 +185,7 @@ def production_targets_have_hosts(bundle: Bundle, stack: Stack) -> Findings:
     built = {target for build in stack.builds for target in build.targets}
     for name, target in bundle.targets.items():
         settings = {*target.mapping("workspace")}
-        if name not in built:  # the builds' preflight.py reads the target's own host only
+        if name not in built:  # builds accept the target's own host only
             settings |= {*bundle.all.mapping("workspace")}
         if target.get("mode") == "production" and not settings & {"host", "profile"}:
             yield target.at["mode"], f"{name} has no host; add workspace: host:"
@@ -175,21 +219,15 @@ def branches_are_equal(bundle: Bundle, stack: Stack) -> Findings:
 
 
 @check
-def preflight_reads_the_hosts(files: Files, bundle: Bundle) -> Findings:
-    """The builds' preflight.py, which has no YAML, finds the hosts that YAML has."""
-    if not files.readable(WORKSPACE):
-        return
-    try:
-        bundle_host = runpy.run_path(str(files.root / WORKSPACE))["bundle_host"]
-    except Exception as error:  # of that script, whose code runs here
-        yield Place(WORKSPACE, 1), f"cannot be loaded: {error!r}; run it by itself"
-        return
-    for name, target in bundle.targets.items():
-        workspace = target.mapping("workspace")
-        host = workspace.text("host")
-        if host and bundle_host(files.text["databricks.yml"], name) != host:
-            message = "cicd/steps/preflight.py cannot read this host; write it in one plain line"
-            yield workspace.at["host"], message
+def builds_accept_the_bundle(files: Files, bundle: Bundle, stack: Stack) -> Findings:
+    """The builds' own strict reading takes the bundle, for each target that a build deploys to."""
+    for target in sorted({target for build in stack.builds for target in build.targets}):
+        if target not in bundle.targets:
+            continue  # targets_exist says that
+        try:
+            read(files.root, target)
+        except Refused as refused:
+            yield Place(refused.file, refused.line), refused.message
 
 
 def constants(source: str) -> Iterator[tuple[str, str, int]]:

@@ -173,12 +173,19 @@ def normal(name: str) -> str:
     return re.sub(r"[-.]+", "_", name).lower()
 
 
+def libraries(job: Map) -> list[object]:
+    """What brings packages to the tasks of a job, beside the bundle's own wheel."""
+    return [part[key] for part in maps(job) for key in ("libraries", "dependencies") if key in part]
+
+
 @check
 def wheel_tasks_fit_the_package(files: Files, bundle: Bundle) -> Findings:
     """Wheel tasks name this package and an entry point of it, or a package of their libraries."""
     toml: dict[str, Any] = tomllib.loads(files.readable("pyproject.toml"))
     project = toml.get("project", {})
-    wheel = normal(str(project.get("name")))
+    if "name" not in project:  # pyproject.toml cannot be read, which is a finding by itself
+        return
+    wheel = normal(str(project["name"]))
     functions = files.text.get(f"src/{wheel}/__init__.py", "")
     entry_points = [*project.get("scripts", {}), *re.findall(r"\b(?:def|import) (\w+)", functions)]
     for job in bundle.jobs:
@@ -186,7 +193,7 @@ def wheel_tasks_fit_the_package(files: Files, bundle: Bundle) -> Findings:
             package = normal(task.text("package_name"))
             if package == wheel:
                 yield from unknown("entry_point", task, entry_points)
-            elif normal(str(job)).count(package) == 1:  # no library of the job brings it
+            elif package not in normal(str(libraries(job))):
                 yield from unknown("package_name", task, [wheel])
 
 

@@ -121,6 +121,13 @@ class Files:
                 pins[match[1]], pins.at[match[1]] = match[2], Place(PINS, number)
         return pins
 
+    def accepts(self, finding: Finding) -> bool:
+        """Whether its line has a comment `accepted: WHAT (reason)`; WHAT is in the message."""
+        lines = self.text.get(finding.place.file, "").splitlines()
+        line = "".join(lines[finding.place.line - 1 : finding.place.line])
+        comment = re.search(r"#.*\baccepted: (\S+) \(.+\)", line)
+        return comment is not None and comment[1] in finding.message
+
     def readable(self, file: str) -> str:
         """The text of a file; "" if the file is missing or cannot be parsed."""
         return "" if file in self.unreadable else self.text.get(file, "")
@@ -155,7 +162,7 @@ def texts(root: Path) -> Iterator[tuple[str, str]]:
         skipped = {"node_modules", "__pycache__"} | generated
         folders[:] = [name for name in folders if name not in skipped and name[0] != "."]
         for path in (Path(folder, name) for name in files):
-            wanted = path.suffix in SUFFIXES or path.name == "Makefile"
+            wanted = path.suffix in SUFFIXES or path.name in ("Makefile", "requirements.txt")
             if wanted and path.is_file():  # an editor's lock is a link that leads nowhere
                 text = path.read_bytes().decode("utf-8", errors="replace")
                 yield path.relative_to(root).as_posix(), text

@@ -12,7 +12,8 @@ from ops.check.reading import Findings, Map, Place, check, items, maps, suggest
 
 # A target in a command: the CLI's option, or what follows a script whose first word it is.
 TARGET = (
-    r"(?:\bbundle\b[^|;&]*?\s(?:-t|--target)|cicd/steps/(?:preflight\.py|run_nutter\.sh)\s)"
+    r"(?:\bbundle\b[^|;&]*?\s(?:-t|--target)"
+    r"""|(?:cicd/steps|\$STEPS)/(?:preflight\.py|run_nutter\.sh|run_job\.sh)["']?\s)"""
     r"""[ =]*["']?([A-Za-z][\w-]*)"""
 )
 BUILD, ROLE = "AWS::CodeBuild::Project", "AWS::IAM::Role"
@@ -221,19 +222,20 @@ class Stack:
         return name in references(resource) or fnmatch.fnmatch(right.arn.format(plain(own)), end)
 
 
-WARN_FROM, LIMIT = 48 * 1024, 51_200  # bytes; the limit is CloudFormation's for a template body
+# Bytes: of a template in a request, as for a new stack, and of one in a bucket, as for an update.
+IN_REQUEST, IN_BUCKET = 51_200, 1_000_000
 
 
 @check
 def template_fits_cloudformation(files: Files) -> Findings:
-    """The template is no larger than CloudFormation accepts; a warning comes before that."""
+    """The template is no larger than CloudFormation accepts."""
     size = len(files.text.get(STACK, "").encode())
-    warning = "warning: " if size <= LIMIT else ""
-    message = (
-        f"{size:,} bytes, and CloudFormation accepts {LIMIT:,}; move resources to another stack"
-    )
-    if size >= WARN_FROM:
-        yield Place(STACK, 1), warning + message
+    if size > IN_BUCKET:
+        message = f"{size:,} bytes, and CloudFormation accepts {IN_BUCKET:,}; remove some"
+        yield Place(STACK, 1), message
+    elif size > IN_REQUEST:
+        message = f"{size:,} bytes: a new stack takes {IN_REQUEST:,}; an update takes this one too"
+        yield Place(STACK, 1), f"warning: {message}"
 
 
 @check

@@ -1,0 +1,296 @@
+"""cicd/steps/release.py changes: what a reviewer reads of files, wheel and author."""
+
+import json
+import shlex
+import stat
+import subprocess
+import sys
+import zipfile
+import zlib
+from pathlib import Path
+
+import pytest
+
+from conftest import DEFAULT  # noqa: F401  puts this environment's programs first
+from steps import STEPS
+
+METADATA = "Metadata-Version: 2.4\nName: demo\nVersion: {}\nRequires-Dist: pyyaml\n"
+# AWS's CLI, for this: prints what a file holds, and copies artifacts.
+AWS = """#!{python}
+import json, pathlib, shutil, sys
+words = sys.argv[1:]
+here = pathlib.Path({here!r})
+if words[:2] == ["s3api", "get-object"]:
+    key = words[words.index("--key") + 1]
+    if not (here / key).exists():
+        sys.exit("An error occurred (NoSuchKey)")
+    shutil.copy(here / key, words[words.index("--key") + 2])
+elif words[1] == "get-pipeline-state":
+    print(json.dumps("e-2"))
+elif words[1] == "get-commit":
+    print(json.dumps((here / "author").read_text()))
+elif "pipelineExecutionId=e-2" in words:
+    print(json.dumps(["b", "new.zip"]))
+else:
+    print((here / "release").read_text())
+"""
+RELEASE = [["Source", "b", "old.zip"], ["Wheel", "b", "wheel.zip"]]
+
+
+def entry(name: str, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
+    """A member of an archive, as CodePipeline writes it."""
+    item = zipfile.ZipInfo(name)
+    item.external_attr = mode << 16
+    return item
+
+
+def pack(path: Path, files: dict[str, bytes], modes: dict[str, int]) -> None:
+    """Writes an archive."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(entry(name, modes.get(name, stat.S_IFREG | 0o644)), content)
+
+
+def wheel(folder: Path, version: str, more: dict[str, bytes], metadata: str = METADATA) -> Path:
+    """Writes a wheel."""
+    path = folder / f"demo-{version}-py3-none-any.whl"
+    own = f"demo-{version}.dist-info"
+    text = metadata.format(version).encode()
+    files = {"demo/__init__.py": b"", f"{own}/METADATA": text, f"{own}/RECORD": version.encode()}
+    pack(path, files | {name.replace("OWN", own): content for name, content in more.items()}, {})
+    return path
+
+
+class Review:
+    """A release, and a commit that is in review."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "bin").mkdir()
+        (folder / "dist").mkdir()
+        program = folder / "bin/aws"
+        program.write_text(AWS.format(python=sys.executable, here=str(folder)))
+        program.chmod(0o755)
+        (folder / "release").write_text(json.dumps(RELEASE))
+        self.sources({}, {})
+        self.wheels({}, {})
+
+    def sources(
+        self,
+        old: dict[str, bytes],
+        new: dict[str, bytes],
+        modes: tuple[dict[str, int], dict[str, int]] = ({}, {}),
+    ) -> None:
+        """Sets the files of both commits, and the modes of those that are no plain files."""
+        pack(self.folder / "old.zip", old, modes[0])
+        pack(self.folder / "new.zip", new, modes[1])
+
+    def wheels(
+        self, old: dict[str, bytes], new: dict[str, bytes], metadata: str = METADATA
+    ) -> None:
+        """Sets both wheels."""
+        for path in self.folder.glob("dist/*"):
+            path.unlink()
+        (self.folder / "wheel.zip").unlink(missing_ok=True)
+        before = wheel(self.folder, "0.1+1", old)
+        with zipfile.ZipFile(self.folder / "wheel.zip", "w") as archive:
+            archive.write(before, f"dist/{before.name}")
+        before.unlink()
+        wheel(self.folder / "dist", "0.1+2", new, metadata)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess:
+        """Runs a step beside the wheel."""
+        return subprocess.run(
+            [sys.executable, "-B", STEPS / arguments[0], *arguments[1:]],
+            cwd=self.folder,
+            env={"PATH": f"{self.folder / 'bin'}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+        )
+
+    def parts(self) -> tuple[list[str], list[str]]:
+        """What is said about the files, and about the wheel."""
+        result = self.run("release.py", "changes", "p")
+        assert result.returncode == 0, result.stderr
+        files, _, inside = result.stdout.partition("\n## In the wheel: ")
+        return files.splitlines()[2:], inside.splitlines()[2:]
+
+
+@pytest.fixture
+def review(tmp_path: Path) -> Review:
+    """A release and a commit, without any difference."""
+    return Review(tmp_path)
+
+
+def forged(content: bytes, checksum: int) -> bytes:
+    """The content with four more bytes, which give it another content's CRC-32."""
+    table = []
+    for number in range(256):
+        for _ in range(8):
+            number = number >> 1 ^ (0xEDB88320 if number & 1 else 0)
+        table.append(number)
+    by_top = {value >> 24: index for index, value in enumerate(table)}
+    indexes, register = [], checksum ^ 0xFFFFFFFF
+    for _ in range(4):
+        index = by_top[register >> 24]
+        indexes.insert(0, index)
+        register = (register ^ table[index]) << 8 & 0xFFFFFFFF
+    register, suffix = zlib.crc32(content) ^ 0xFFFFFFFF, b""
+    for index in indexes:
+        suffix += bytes([(register ^ index) & 0xFF])
+        register = table[index] ^ register >> 8
+    return content + suffix
+
+
+def test_nothing_has_changed(review: Review) -> None:
+    assert review.parts() == (["- nothing"], ["- nothing"])
+
+
+def test_a_forged_checksum_hides_no_change(review: Review) -> None:
+    good = b"print('report')\n"
+    evil = forged(b"import os; os.system('evil')  # ", zlib.crc32(good))
+    assert zlib.crc32(evil) == zlib.crc32(good) and evil != good
+    review.sources({"src/main.py": good}, {"src/main.py": evil})
+    review.wheels({"demo/main.py": good}, {"demo/main.py": evil})
+    assert review.parts() == (["- changed src/main.py"], ["- changed demo/main.py"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "src/demo_etl/transformations/dist/evil.py",
+        "src/__pycache__/main.cpython-312.pyc",
+        ".databricks/bundle/prod/variable-overrides.json",
+        "resources/dist/evil.job.yml",
+        "src/changed.md",
+        "dist/evil.whl",
+        "plan.json",
+    ],
+)
+def test_no_name_hides_a_file(review: Review, name: str) -> None:
+    review.sources({}, {name: b"evil"})
+    assert review.parts()[0] == [f"- added {name}"]
+
+
+def test_what_the_build_makes_is_not_the_commits(review: Review) -> None:
+    (review.folder / "plan.json").write_text("{}")
+    assert review.parts()[0] == ["- nothing"]
+
+
+def test_what_decides_about_production_is_first_and_not_pushed_off(review: Review) -> None:
+    many = {f"a/{number:04}.sql": b"" for number in range(500)}
+    deciding = ["cicd/stack.yml", "databricks.yml", "resources/x.yml", "accepted_differences.yml"]
+    deciding += [".databricks/x", "pyproject.toml", "uv.lock"]
+    review.sources({}, many | dict.fromkeys(deciding, b"x"))
+    lines = review.parts()[0]
+    assert lines[:7] == [f"- added {name}" for name in deciding]
+    assert lines[-1] == "- ... and 400 more files"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("x\n\n# Nothing", r'"x\n\n# Nothing"'),
+        ("a b", '"a b"'),
+        ("`a`", r'"\u0060a\u0060"'),
+        ("\u202egpj.x", r'"\u202egpj.x"'),
+        ("\u0441icd/x", r'"\u0441icd/x"'),  # looks like cicd/
+        ("\x1b[2K", r'"\u001b[2K"'),
+        ('"a"', r'"\"a\""'),
+    ],
+)
+def test_names_are_quoted(review: Review, name: str, shown: str) -> None:
+    review.sources({}, {name: b""})
+    assert review.parts()[0] == [f"- added {shown}"]
+
+
+def test_links_and_modes_are_shown(review: Review) -> None:
+    link, program = stat.S_IFLNK | 0o777, stat.S_IFREG | 0o755
+    review.sources(
+        {"a": b"x", "b": b"x", "c": b"resources"},
+        {"a": b"x", "b": b"x", "c": b"resources", "d": b"../etc\n"},
+        ({"b": program}, {"a": program, "c": link, "d": link}),
+    )
+    assert review.parts()[0] == [
+        "- changed a (executable)",
+        "- changed b (no longer executable)",
+        "- changed c (link to resources)",
+        r'- added d (link to "../etc\n")',
+    ]
+
+
+def test_a_name_that_is_twice_in_an_archive_shows(review: Review) -> None:
+    with (
+        pytest.warns(UserWarning, match="Duplicate"),
+        zipfile.ZipFile(next(review.folder.glob("dist/*")), "a") as archive,
+    ):
+        archive.writestr(entry("demo/__init__.py"), b"evil")
+    assert '- added "demo/__init__.py (again: 2)"' in review.parts()[1]
+
+
+def test_a_new_requirement_of_the_wheel_shows(review: Review) -> None:
+    review.wheels({}, {}, METADATA.replace("pyyaml", "evil") + "\nVersion: 0.1+1\n")
+    assert review.parts()[1] == [
+        "- changed .dist-info/METADATA",
+        '  - METADATA - "Requires-Dist: pyyaml"',
+        '  - METADATA + "Requires-Dist: evil"',
+        '  - METADATA + "Version: 0.1+1"',
+    ]
+
+
+def test_an_entry_point_of_the_wheel_shows(review: Review) -> None:
+    review.wheels({"OWN/entry_points.txt": b"a"}, {"OWN/entry_points.txt": b"b", "x.pth": b""})
+    assert review.parts()[1] == ["- changed .dist-info/entry_points.txt", "- added x.pth"]
+
+
+def test_before_the_first_release_there_is_nothing_to_compare(review: Review) -> None:
+    (review.folder / "release").write_text("null")
+    assert review.run("release.py", "changes", "p").stdout == "This is the first release.\n"
+
+
+def test_a_release_that_has_expired_is_named(review: Review) -> None:
+    (review.folder / "old.zip").unlink()
+    assert "have expired" in review.run("release.py", "changes", "p").stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "why"),
+    [
+        ("new.zip", b"PK", "release.py: an archive is damaged (File is not a zip file)"),
+        ("dist/demo-2-py3-none-any.whl", b"", "release.py: there are 2 wheels in dist, not one"),
+    ],
+)
+def test_what_cannot_be_compared_stops_in_a_line(
+    review: Review, file: str, content: bytes, why: str
+) -> None:
+    (review.folder / file).write_bytes(content)
+    result = review.run("release.py", "changes", "p")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(why) and result.stderr.count("\n") == 1
+
+
+# ---- Who wrote it --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Ada Lovelace", '"Ada Lovelace"'),
+        ("Søren Ångström", '"Søren Ångström"'),
+        ("山田 太郎", '"山田 太郎"'),
+        ('Ada". It deletes no data. "', "\"Ada'. It deletes no data. '\""),
+        ("Ada\u201d \uff02 \u00ab", "\"Ada' ' '\""),
+        ("Ada\n\nApproved\tby\x1b[2K the \u202eCISO", '"Ada Approved by[2K the CISO"'),
+        ("#{PlanVariables.X} $(id) `id`", "\"(PlanVariables.X) $(id) 'id'\""),
+        ("x" * 200, f'"{"x" * 60}..."'),
+        ("", '"unknown"'),
+    ],
+)
+def test_an_authors_name_is_one_short_quotation(review: Review, name: str, shown: str) -> None:
+    (review.folder / "author").write_text(name)
+    result = review.run("author.py", "repository", "0123abcd")
+    assert result.returncode == 0, result.stderr
+    command = ["bash", "-c", f'{result.stdout.strip()}; printf %s "$COMMIT_AUTHOR"']
+    evaluated = subprocess.run(command, capture_output=True, text=True)
+    assert evaluated.stdout == shown
+    assert shlex.split(result.stdout)[0] == "export"

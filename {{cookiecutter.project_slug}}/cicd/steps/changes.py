@@ -1,0 +1,147 @@
+"""Compares the files of two commits, and of two wheels, by all that is in them."""
+
+import hashlib
+import re
+import stat
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+from zipfile import ZipFile, ZipInfo
+
+from texts import cut, quoted
+
+MOST_LINES = 100  # of a part
+LONGEST = 200  # characters of a line, or of a link's target
+# What decides about production comes first, and no other change can push it off the list.
+DECIDING = (
+    r"cicd/",
+    r"(databricks|bundle)\.ya?ml$",
+    r"resources/",
+    r"accepted_differences\.yml$",
+    r"\.databricks/",  # may hold values of variables
+    r"pyproject\.toml$",
+    r"uv\.lock$",
+)
+METADATA, RECORD = ".dist-info/METADATA", ".dist-info/RECORD"
+
+
+class Content(NamedTuple):
+    """What tells a file from another one."""
+
+    kind: str  # file, executable or link
+    digest: str
+    target: str = ""  # of a link
+
+    def text(self, name: str) -> str:
+        """Returns its name, and what is unusual about it."""
+        if self.kind == "link":
+            return f"{quoted(name)} (link to {quoted(self.target)})"
+        return f"{quoted(name)} (executable)" if self.kind == "executable" else quoted(name)
+
+
+Files = dict[str, Content]
+
+# ---- What is in an archive -----------------------------------------------------------------------
+
+
+def content(archive: ZipFile, item: ZipInfo) -> Content:
+    """Returns what an archive has as a file."""
+    mode = item.external_attr >> 16
+    digest = hashlib.sha256()
+    with archive.open(item) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    if stat.S_ISLNK(mode):
+        target = archive.read(item)[:LONGEST].decode(errors="backslashreplace")
+        return Content("link", digest.hexdigest(), target)
+    return Content("executable" if mode & 0o111 else "file", digest.hexdigest())
+
+
+def files_of(archive: ZipFile) -> Files:
+    """Returns the files of an archive by name. A name that is there twice shows as such."""
+    files: Files = {}
+    seen: Counter[str] = Counter()
+    for item in archive.infolist():
+        if not item.is_dir():
+            seen[item.filename] += 1
+            again = f" (again: {seen[item.filename]})" if seen[item.filename] > 1 else ""
+            files[item.filename + again] = content(archive, item)
+    return files
+
+
+class Wheel:
+    """A wheel, without what changes with its version alone.
+
+    That is one line of METADATA, and RECORD, which holds the checksums of the other files.
+
+    files: its files, by names that do not contain its version.
+    metadata: the lines of METADATA.
+    """
+
+    def __init__(self, path: Path) -> None:
+        name, version = path.name.split("-")[:2]
+        folder = re.compile(re.escape(f"{name}-{version}") + r"(?=\.(?:dist-info|data)/)")
+        with ZipFile(path) as archive:
+            every = files_of(archive)
+            self.metadata = metadata_of(archive, f"{name}-{version}{METADATA}", version)
+        self.files = {
+            own_name: content
+            for file, content in every.items()
+            if (own_name := folder.sub("", file, count=1) if folder.match(file) else file) != RECORD
+        }
+        if METADATA in self.files:
+            text = "\n".join(self.metadata).encode()
+            self.files[METADATA] = Content("file", hashlib.sha256(text).hexdigest())
+
+
+def metadata_of(archive: ZipFile, name: str, version: str) -> list[str]:
+    """Returns the lines of a wheel's METADATA without its own version."""
+    if name not in archive.namelist():
+        return []
+    lines = archive.read(name).decode(errors="backslashreplace").split("\n")
+    own = f"Version: {version}"
+    at = lines.index(own) if own in lines else len(lines)
+    return lines[:at] + lines[at + 1 :]
+
+
+# ---- What differs --------------------------------------------------------------------------------
+
+
+def difference(name: str, old: Files, new: Files) -> str:
+    """Returns what happened to a file."""
+    if name not in old:
+        return f"- added {new[name].text(name)}"
+    if name not in new:
+        return f"- removed {quoted(name)}"
+    if (old[name].kind, new[name].kind) == ("executable", "file"):
+        return f"- changed {quoted(name)} (no longer executable)"
+    return f"- changed {new[name].text(name)}"
+
+
+def part_of(name: str) -> int:
+    """Returns which part of the list a file belongs to."""
+    deciding = (number for number, form in enumerate(DECIDING) if re.match(form, name))
+    return next(deciding, len(DECIDING))
+
+
+def differences(old: Files, new: Files) -> list[str]:
+    """Returns a line for each file that was added, changed or removed; parts cut with a count."""
+    changed = sorted(name for name in old | new if old.get(name) != new.get(name))
+    lines = []
+    for number in range(len(DECIDING) + 1):
+        part = [difference(name, old, new) for name in changed if part_of(name) == number]
+        lines += cut(part, MOST_LINES, "files")
+    return lines or ["- nothing"]
+
+
+def wheel_differences(old: Wheel, new: Wheel) -> list[str]:
+    """Returns a line for each file of a wheel that differs, and for each line of its METADATA."""
+    lines = differences(old.files, new.files)
+    signs = (("-", old.metadata, new.metadata), ("+", new.metadata, old.metadata))
+    metadata = [
+        f"  - METADATA {sign} {quoted(line[:LONGEST])}"
+        for sign, own, other in signs
+        for line in own
+        if line not in other
+    ]
+    return lines + cut(metadata, MOST_LINES, "lines of METADATA")
