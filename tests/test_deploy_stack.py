@@ -384,5 +384,5 @@ def test_a_new_stack_takes_no_long_template(operator: Operator, repository: Path
     operator.cloud.status = ""
     screen = operator.run("stack")
     assert screen.code == 1
-    assert "a new stack has no bucket for it yet. Create the stack from an earlier" in screen.err
+    assert "a new stack has no bucket for it. Create the stack from an earlier" in screen.err
     assert operator.cloud.called("CreateChangeSet") == []

@@ -81,7 +81,7 @@ class Deployment:
             return {"TemplateBody": text}
         if self.is_new:
             raise Stop(
-                f"{STACK} has more than {LONGEST:,} bytes, and a new stack has no bucket for it yet."
+                f"{STACK} has more than {LONGEST:,} bytes, and a new stack has no bucket for it."
                 " Create the stack from an earlier commit first"
             )
         s3, bucket = self.stack.client("s3"), self.stack.output("CicdBucketName")
