@@ -22,9 +22,9 @@ DATABRICKS = """#!/bin/sh
 echo "$@" >>calls
 case "$1 $2" in
   "bundle plan") number=$(cat number); echo $((number + 1)) >number; cat "plan-$number" ;;
-  "bundle deploy") ;;
+  "bundle deploy") [ ! -e refuse ] ;;
   "bundle summary") echo '{"workspace": {"state_path": "/state"}}' ;;
-  "workspace get-status") case "$3" in */deploy.lock) [ -e lock ] ;; esac ;;
+  "workspace get-status") case "$3" in */deploy.lock) [ -e lock ] ;; *) [ ! -e gone ] ;; esac ;;
   "current-user me") echo '{"userName": "deployer"}' ;;
   "jobs list") cat jobs ;;
   "pipelines list-pipelines") cat pipelines ;;
@@ -32,7 +32,8 @@ case "$1 $2" in
 esac
 """
 AWS = """#!/bin/sh
-echo '"'"$TYPE"'"'
+echo "$@" >aws
+[ -n "$TYPE" ] && echo '"'"$TYPE"'"'
 """
 CREATE = {"action": "create", "new_state": {"value": {"name": "daily"}}}
 SKIP = {"action": "skip", "remote_state": {"job_id": 7}}
@@ -109,10 +110,14 @@ class Build:
         return result.returncode, result.stdout
 
     @property
+    def calls(self) -> list[str]:
+        """What the client was called with."""
+        return (self.root / "calls").read_text().splitlines()
+
+    @property
     def deployments(self) -> list[str]:
         """The client's calls that deployed."""
-        calls = (self.root / "calls").read_text().splitlines()
-        return [call for call in calls if call.startswith("bundle deploy")]
+        return [call for call in self.calls if call.startswith("bundle deploy")]
 
 
 @pytest.fixture

@@ -11,10 +11,9 @@ import sys
 
 import accepted
 from model import RIGHTS, Damaged, Plan, read
-from report import drift, show, summary, variables
-from values import shown
+from report import drift, field_lines, show, summary, variables
 
-__all__ = ["RIGHTS", "Damaged", "Plan", "drift", "read", "show", "shown", "summary", "variables"]
+__all__ = ["RIGHTS", "Damaged", "Plan", "field_lines", "read", "show", "summary"]
 
 
 def main() -> None:
