@@ -93,6 +93,7 @@ def rendering(tmp_path_factory, _cookiecutter_config_file) -> Callable[[str], Pa
     """A function from a variant's name to its rendering. Copy it before you change it."""
     own = tmp_path_factory.getbasetemp()
     shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "renderings"
+    shared = Path(os.environ.get("RENDERINGS", shared))  # set by tests/mutants.py
 
     def get(name: str) -> Path:
         folder = shared / name

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -22,9 +22,9 @@ DATABRICKS = """#!/bin/sh
 echo "$@" >>calls
 case "$1 $2" in
   "bundle plan") number=$(cat number); echo $((number + 1)) >number; cat "plan-$number" ;;
-  "bundle deploy") ;;
+  "bundle deploy") [ ! -e no-deploy ] ;;
   "bundle summary") echo '{"workspace": {"state_path": "/state"}}' ;;
-  "workspace get-status") case "$3" in */deploy.lock) [ -e lock ] ;; esac ;;
+  "workspace get-status") case "$3" in */deploy.lock) [ -e lock ] ;; *) [ ! -e no-status ] ;; esac ;;
   "current-user me") echo '{"userName": "deployer"}' ;;
   "jobs list") cat jobs ;;
   "pipelines list-pipelines") cat pipelines ;;
@@ -32,7 +32,8 @@ case "$1 $2" in
 esac
 """
 AWS = """#!/bin/sh
-echo '"'"$TYPE"'"'
+echo "$@" >aws
+[ -n "$TYPE" ] && echo '"'"$TYPE"'"'
 """
 CREATE = {"action": "create", "new_state": {"value": {"name": "daily"}}}
 SKIP = {"action": "skip", "remote_state": {"job_id": 7}}
@@ -86,9 +87,11 @@ class Build:
         """Writes the list of accepted differences."""
         (self.root / "accepted_differences.yml").write_text(text)
 
-    def deploy(self, approved: str, *plans: str, kind: str = "STANDARD") -> tuple[int, str]:
+    def deploy(
+        self, approved: str, *plans: str, kind: str = "STANDARD", replaced: str = ""
+    ) -> tuple[int, str]:
         """Deploys; the client's own plans come in this order. Returns exit code and log."""
-        (self.root / "plan.json").write_text(approved)
+        (self.root / "plan.json").write_text(replaced or approved)
         for number, plan in enumerate(plans):
             (self.root / f"plan-{number}").write_text(plan)
         result = subprocess.run(
@@ -109,10 +112,14 @@ class Build:
         return result.returncode, result.stdout
 
     @property
+    def calls(self) -> list[str]:
+        """What the client was called with."""
+        return (self.root / "calls").read_text().splitlines()
+
+    @property
     def deployments(self) -> list[str]:
         """The client's calls that deployed."""
-        calls = (self.root / "calls").read_text().splitlines()
-        return [call for call in calls if call.startswith("bundle deploy")]
+        return [call for call in self.calls if call.startswith("bundle deploy")]
 
 
 @pytest.fixture
@@ -125,10 +132,269 @@ DONE = text(2, jobs__x=SKIP)
 NEW = text(jobs__x=CREATE)
 
 
-def test_a_plan_is_deployed_and_proved(build: Build) -> None:
+# ---- What is said, and what the client is called with --------------------------------------------
+
+WHEEL = "/Workspace/x/a-1.whl"
+LIBRARIES = [{"whl": WHEEL}, {"whl": "dist/b.whl"}, {"jar": "/x.jar"}]
+WITH_WHEELS = {"action": "skip", "remote_state": {"tasks": [{"libraries": LIBRARIES}]}}
+PIPELINE = {"action": "delete", "remote_state": {"name": "etl"}}
+RIGHTS = {"action": "create", "new_state": {"value": {"permissions": [{"level": "CAN_VIEW"}]}}}
+ETL = text(pipelines__x=CREATE, **{"pipelines__x.permissions": RIGHTS})
+MANY = {"jobs__x": CREATE, "jobs__y": update(a=(1, 2)), "jobs__z": {"action": "recreate"}}
+
+PLAN = "bundle plan -t prod -o json"
+LOOK = ["bundle summary -t prod -o json", "workspace get-status /state/deploy.lock"]
+LOOK_FOR_NAMES = [*LOOK, "current-user me -o json", "jobs list --name daily -o json"]
+LOOK_FOR_PIPELINE = [
+    *LOOK,
+    "current-user me -o json",
+    "pipelines list-pipelines --filter name LIKE 'daily' -o json",
+]
+DEPLOY = "bundle deploy -t prod --plan"
+ANEW = "Nothing is changed. A new plan, to be approved: make start"
+
+
+def counts(*numbers: int) -> str:
+    """How many resources a plan creates, updates, recreates and deletes, in words."""
+    verbs = ("create", "update", "recreate", "delete")
+    return ", ".join(f"{number} to {verb}" for number, verb in zip(numbers, verbs, strict=True))
+
+
+def page(numbers: tuple[int, int, int, int], *lines: str, warnings: tuple[str, ...] = ()) -> str:
+    """A plan as its reader sees it."""
+    parts = [f"**{counts(*numbers)}**, 0 unchanged", "\n".join(lines)]
+    if warnings:
+        parts.insert(0, "\n".join(f"> {line}" for line in warnings))
+    return "\n\n".join(["# What would change in prod", *parts]) + "\n\n"
+
+
+def proved(*numbers: int) -> str:
+    """The last line of a deployment that succeeded."""
+    return f"Production has what the plan says: {counts(*numbers)}.\n"
+
+
+NEW_PAGE = page((1, 0, 0, 0), "- create jobs.x", '  - name: "daily"')
+UPDATE_PAGE = page((0, 1, 0, 0), "- update jobs.x", "  - a: 1 -> 2")
+LOSS = "data or permanent addresses would be lost.**"
+
+
+class Story(NamedTuple):
+    """A deployment: what was approved, the client's plans in order, the log, the client's calls."""
+
+    approved: str
+    plans: list[str]
+    log: str
+    calls: list[str]
+    kind: str = "STANDARD"
+    fault: str = ""  # what the client cannot do
+
+
+STORIES = {
+    "a new job": Story(
+        NEW,
+        [NEW, DONE],
+        NEW_PAGE + proved(1, 0, 0, 0),
+        [PLAN, *LOOK_FOR_NAMES, f"{DEPLOY} plan.json", PLAN],
+    ),
+    "an approved loss": Story(
+        text(pipelines__x=PIPELINE),
+        [text(pipelines__x=PIPELINE), text(2)],
+        page(
+            (0, 0, 0, 1),
+            "- delete pipelines.x",
+            warnings=(f"**WARNING: delete pipelines.x: {LOSS}",),
+        )
+        + proved(0, 0, 0, 1),
+        [PLAN, *LOOK, f"{DEPLOY} plan.json --auto-approve", PLAN],
+    ),
+    "a rollback": Story(
+        NEW,
+        [text(jobs__x=update(a=(1, 2))), DONE],
+        f"A rollback. What it changes, planned just now:\n\n{UPDATE_PAGE}" + proved(0, 1, 0, 0),
+        [PLAN, *LOOK, f"{DEPLOY} now.json", PLAN],
+        kind="ROLLBACK",
+    ),
+    "a rollback that loses data": Story(
+        NEW,
+        [text(pipelines__x=PIPELINE, schemas__y={"action": "recreate"})],
+        "A rollback. What it changes, planned just now:\n\n"
+        + page(
+            (0, 0, 1, 1),
+            "- delete pipelines.x",
+            "- recreate schemas.y",
+            warnings=(
+                f"**WARNING: delete pipelines.x: {LOSS}",
+                f"**WARNING: recreate schemas.y: {LOSS}",
+            ),
+        )
+        + "deploy.py: prod: this rollback would lose data, and nobody has approved that: delete"
+        " pipelines.x, recreate schemas.y. Nothing is changed. Revert the commit and push it: that"
+        " plan can be approved\n",
+        [PLAN],
+        kind="ROLLBACK",
+    ),
+    "a stale plan": Story(
+        text(3),
+        [text(5)],
+        "deploy.py: prod: the plan is stale: since it was made another deployment changed prod (its"
+        " state was 3, it is 5 now). Another execution of this pipeline, a first try of this one,"
+        " or somebody with this deployer's credential; make releases lists the pipeline's."
+        f" {ANEW}\n",
+        [PLAN],
+    ),
+    "a change by hand": Story(
+        NEW,
+        [text(jobs__x=update(a=(1, 2)))],
+        f"{UPDATE_PAGE}deploy.py: prod: prod was changed by hand since the plan was made: above is"
+        f" what the release would do now, which nobody has approved. {ANEW}\n",
+        [PLAN],
+    ),
+    "the rest of a plan": Story(
+        text(jobs__x=update(a=(1, 2), b=(1, 2))),
+        [text(jobs__x=update(b=(1, 2))), DONE],
+        "An earlier deployment of this release was cut off: prod has a part of the approved plan"
+        f" already. This deployment does the rest: {counts(0, 1, 0, 0)}.\n"
+        + page((0, 1, 0, 0), "- update jobs.x", "  - a: 1 -> 2", "  - b: 1 -> 2")
+        + proved(0, 1, 0, 0),
+        [PLAN, *LOOK, f"{DEPLOY} plan.json", PLAN],
+    ),
+    "a deployment that fails": Story(
+        text(**MANY),
+        [text(**MANY), text(jobs__x=SKIP, jobs__y=update(a=(1, 2)), jobs__z=CREATE)],
+        page(
+            (1, 1, 1, 0),
+            "- recreate jobs.z",
+            "- update jobs.y",
+            "  - a: 1 -> 2",
+            "- create jobs.x",
+            '  - name: "daily"',
+            warnings=("WARNING: recreate jobs.z",),
+        )
+        + "done: create jobs.x\nnot done: update jobs.y\nhalf done (create): recreate jobs.z\n"
+        f"deploy.py: prod: databricks {DEPLOY} plan.json failed with exit code 1; the lines above"
+        " say what was applied; files may already be new. Fix the cause and push, or: make"
+        " rollback\n",
+        [PLAN, *LOOK_FOR_NAMES, f"{DEPLOY} plan.json", PLAN],
+        fault="deploy",
+    ),
+    "a deployment that fails, and then the plan": Story(
+        NEW,
+        [NEW, "[]"],
+        f"{NEW_PAGE}deploy.py: prod: databricks {DEPLOY} plan.json failed with exit code 1; what"
+        " was applied is not known, because this is no plan (TypeError: list indices must be"
+        " integers or slices, not str)\n",
+        [PLAN, *LOOK_FOR_NAMES, f"{DEPLOY} plan.json", PLAN],
+        fault="deploy",
+    ),
+    "permissions of a new object": Story(
+        ETL,
+        [ETL, text(2, **{"pipelines__x.permissions": RIGHTS}), text(3)],
+        page(
+            (2, 0, 0, 0),
+            "- create pipelines.x",
+            '  - name: "daily"',
+            "- create pipelines.x.permissions",
+            '  - permissions[0].level: "CAN_VIEW"',
+        )
+        + "Deploying again, for the permissions of new objects: pipelines.x.permissions\n"
+        + proved(2, 0, 0, 0),
+        [
+            *(PLAN, *LOOK_FOR_PIPELINE, f"{DEPLOY} plan.json", PLAN),
+            *(f"{DEPLOY} left.json", PLAN),
+        ],
+    ),
+    "a difference that is left": Story(
+        NEW,
+        [NEW, text(2, jobs__x=CREATE)],
+        f"{NEW_PAGE}{NEW_PAGE}deploy.py: prod: after the deployment prod still differs from the"
+        " release, as above. What is left is in the next plan: make start\n",
+        [PLAN, *LOOK_FOR_NAMES, f"{DEPLOY} plan.json", PLAN],
+    ),
+    "permissions that nobody planned": Story(
+        NEW,
+        [NEW, text(2, **{"jobs__x.permissions": RIGHTS})],
+        NEW_PAGE
+        + page(
+            (1, 0, 0, 0),
+            "- create jobs.x.permissions",
+            '  - permissions[0].level: "CAN_VIEW"',
+            warnings=("Rights change: create jobs.x.permissions",),
+        )
+        + "deploy.py: prod: after the deployment prod still differs from the"
+        " release, as above. What is left is in the next plan: make start\n",
+        [PLAN, *LOOK_FOR_NAMES, f"{DEPLOY} plan.json", PLAN],
+    ),
+    "a wheel": Story(
+        NEW,
+        [NEW, text(2, jobs__x=WITH_WHEELS)],
+        f"{NEW_PAGE}In the workspace: {WHEEL}\n" + proved(1, 0, 0, 0),
+        [
+            *(PLAN, *LOOK_FOR_NAMES, f"{DEPLOY} plan.json", PLAN),
+            f"workspace get-status {WHEEL}",
+        ],
+    ),
+    "a wheel that is missing": Story(
+        NEW,
+        [NEW, text(2, jobs__x=WITH_WHEELS)],
+        f"{NEW_PAGE}deploy.py: prod: prod is deployed, but {WHEEL} is missing and its job will"
+        " fail. Deploy again: make start; or go back: make rollback\n",
+        [
+            *(PLAN, *LOOK_FOR_NAMES, f"{DEPLOY} plan.json", PLAN),
+            f"workspace get-status {WHEEL}",
+        ],
+        fault="status",
+    ),
+    "fields that are not kept": Story(
+        NEW,
+        [NEW, text(2, jobs__x=update(a=(None, 3), db_password=("u", "v")))],
+        f"{NEW_PAGE}WARNING: the workspace does not keep jobs.x as deployed: a: (none), and not 3;"
+        " db_password: (hidden), and not (hidden) (what is hidden changes). The search for drift"
+        " will report it. If it may stay so, list it in accepted_differences.yml\n"
+        + proved(1, 0, 0, 0),
+        [PLAN, *LOOK_FOR_NAMES, f"{DEPLOY} plan.json", PLAN],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_the_log_and_the_clients_calls(build: Build, name: str) -> None:
+    story = STORIES[name]
+    (build.root / f"no-{story.fault}").touch()
+    _, log = build.deploy(story.approved, *story.plans, kind=story.kind)
+    assert log == story.log
+    assert build.calls == story.calls
+
+
+def test_the_pipeline_says_whether_this_is_a_rollback(build: Build) -> None:
+    build.deploy(NEW, NEW, DONE)
+    query = "stageStates[?stageName=='Production'].latestExecution.type | [0]"
+    call = f"codepipeline get-pipeline-state --name p --query {query} --output json\n"
+    assert (build.root / "aws").read_text() == call
+    code, log = build.deploy(NEW, NEW, NEW, NEW, kind="")  # AWS refuses
+    assert (code, log) == (1, "deploy.py: aws codepipeline get-pipeline-state: \n")
+
+
+@pytest.mark.parametrize("plan", ["{", text(2)])
+def test_a_plan_that_is_not_the_approved_one_is_not_deployed(build: Build, plan: str) -> None:
+    actual, approved = (hashlib.sha256(text.encode()).hexdigest() for text in (plan, NEW))
+    code, log = build.deploy(NEW, NEW, replaced=plan)
+    said = f"its SHA-256 is {actual}, not {approved}. {ANEW}\n"
+    assert log == f"deploy.py: prod: plan.json is not the file that was approved: {said}"
+    assert (code, build.deployments) == (1, [])
+
+
+def test_an_approved_plan_that_is_damaged_is_not_deployed(build: Build) -> None:
+    code, log = build.deploy("[]", NEW)
+    assert log.startswith("deploy.py: prod: plan.json: this is no plan (TypeError")
+    assert log.endswith(f". {ANEW}\n")
+    assert (code, build.deployments) == (1, [])
+
+
+def test_a_wheel_that_is_not_the_approved_one_is_not_deployed(build: Build) -> None:
+    make_wheel(build.root / "dist/a-1-py3-none-any.whl", "evil.py")
     code, log = build.deploy(NEW, NEW, DONE)
-    assert (code, build.deployments) == (0, ["bundle deploy -t prod --plan plan.json"])
-    assert "Production has what the plan says: 1 to create" in log
+    assert log.startswith("deploy.py: prod: a-1-py3-none-any.whl is not the file that was approved")
+    assert (code, build.calls) == (1, [])
 
 
 # ---- What a deployment that was cut off has left -------------------------------------------------
@@ -262,11 +528,23 @@ def test_an_accepted_difference_is_silent(build: Build) -> None:
     assert "WARNING" not in log and "accepted_differences.yml" not in log
 
 
-def test_an_entry_that_matches_nothing_is_said(build: Build) -> None:
-    build.accept(ENTRY + "- {resource: jobs.x, field: b, reason: gone}\n")
+@pytest.mark.parametrize("unused", ["jobs.x", "jobs.y"])
+def test_an_entry_that_matches_nothing_is_said(build: Build, unused: str) -> None:
+    build.accept(f"- {{resource: {unused}, field: b, reason: gone}}\n{ENTRY}")
     code, log = build.deploy(NEW, NEW, LASTING)
     assert code == 0, log
-    assert "accepted_differences.yml: jobs.x does not differ in b; remove the entry\n" in log
+    assert f"accepted_differences.yml: {unused} does not differ in b; remove the entry\n" in log
+    assert "WARNING" not in log
+
+
+def test_what_the_client_itself_skips_does_not_keep_a_resource_different(build: Build) -> None:
+    build.accept(ENTRY)
+    left = json.loads(LASTING)
+    changes = left["plan"]["resources.jobs.x"]["changes"]
+    changes["b"] = {"action": "skip", "old": 1, "new": 2, "remote": 1}
+    code, log = build.deploy(NEW, NEW, json.dumps(left))
+    assert code == 0, log
+    assert "WARNING" not in log
 
 
 @pytest.mark.parametrize("action", ["recreate", "create", "delete"])
@@ -279,15 +557,17 @@ def test_only_an_update_is_accepted(build: Build, action: str) -> None:
 
 
 BAD_LISTS = {
-    "jobs.x: a\n": "must be a list",
+    "jobs.x: a\n": " must be a list; remove the file if nothing is accepted\n",
     "": "must be a list",
-    "- jobs.x\n": "entry 1 must have resource, field, reason",
+    "- jobs.x\n": (
+        ": entry 1 must have resource, field, reason, each with a text, and nothing else\n"
+    ),
     "- {resource: jobs.x, field: a}\n": "entry 1 must have",
     "- {resource: jobs.x, field: a, reason: ''}\n": "entry 1 must have",
     "- {resource: jobs.x, field: a, reason: 1}\n": "entry 1 must have",
     f"{ENTRY}- {{resource: jobs.x, feild: a, reason: b}}\n": "entry 2 must have",
     "- {resource: jobs.x, field: a, reason: b, until: 2027}\n": "entry 1 must have",
-    "- [\n": "cannot be read: ",
+    "- [\n": " cannot be read: while parsing a flow node expected the node content",
     "- !!python/name:os.system\n": "cannot be read: ",
 }
 
@@ -351,9 +631,11 @@ def damaged(folder: Path) -> None:
 
 
 WHEELS = {
-    two: "dist/ has 2 (a-1-py3-none-any.whl, b-1-py3-none-any.whl)",
+    two: "a release has one wheel, dist/ has 2 (a-1-py3-none-any.whl, b-1-py3-none-any.whl);"
+    " make build makes exactly one\n",
     none: "dist/ has 0 (none)",
-    empty: "a-1-py3-none-any.whl holds no code",
+    empty: "a-1-py3-none-any.whl holds no code; in pyproject.toml,"
+    " tool.hatch.build.targets.wheel must name a package that exists\n",
     damaged: "a-1-py3-none-any.whl cannot be read",
 }
 
