@@ -1,4 +1,4 @@
-"""`make mutants`: changes the code that decides, a place at a time, and asks whether a test notices.
+"""`make mutants`: changes the code that decides, one place at a time; does a test notice?
 
 Usage: python tests/mutants.py [MODULE...]
 
@@ -58,8 +58,6 @@ track_dependencies = false
 pythonpath = ["."]
 addopts = "-p no:xdist -p no:cacheprovider -p in_process --template ."
 """
-
-
 
 
 def undecorated(source: str) -> str:
