@@ -709,6 +709,24 @@ PARAMETERS = [
 
 STARTS = [
     row(
+        "a deleted branch",
+        Edit(
+            "[referenceCreated, referenceUpdated]",
+            "[referenceCreated, referenceUpdated, referenceDeleted]",
+        ),
+        says="PushRule: event",
+    ),
+    row(
+        "mail goes to a server",
+        Edit("Protocol: email", "Protocol: https", of("EmailSubscription")),
+        says="EmailSubscription",
+    ),
+    row(
+        "QA's token goes to another host",
+        Edit("Value: !Ref QaWorkspaceHost", "Value: https://dbc.example.com", of("QaBuild")),
+        says="QaBuild: its host",
+    ),
+    row(
         "a push to any branch",
         Edit(", referenceName: [!Ref BranchName]", "", of("PushRule")),
         says="PushRule",
@@ -877,7 +895,7 @@ PIPELINE = [
     row("the reviewer gets no mail", Drop("NotificationArn", of("Pipeline")), says="Approve"),
     row(
         "the approval says nothing of lost data",
-        Edit("#{PlanVariables.DATA_LOSS}", "", "- Name: Approve"),
+        Edit("#{PlanVariables.DATA_LOSS} What", "What", "- Name: Approve"),
         says="DATA_LOSS",
     ),
 ]
@@ -1141,12 +1159,28 @@ PACKAGES = [
     ),
     row(
         "the client from whoever answers",
-        Edit("curl --fail", "curl --insecure --fail", file=INSTALL),
+        Edit("curl ", "curl --insecure ", file=INSTALL),
         says="--insecure",
     ),
 ]
 
 COMMANDS = [
+    row(
+        "make test passes whatever happens",
+        Edit("\tuv run pytest", "\t-uv run pytest", file="Makefile"),
+        says="uv run pytest",
+    ),
+    row(
+        "make check passes whatever happens",
+        Edit("-m ops check", "-m ops check || true", file="Makefile"),
+        says="-m ops check",
+    ),
+    row(
+        "make lint looks at nothing",
+        Edit("\tuv run ruff check\n", "\t@echo ruff\n", file="Makefile"),
+        says="uv run ruff check",
+    ),
+    row("nobody hears of drift", Drop("aws sns publish", file=DRIFT), says="aws sns publish"),
     row(
         "production without the second pair of eyes",
         Drop("four_eyes.py", file=PRODUCTION),

@@ -59,8 +59,8 @@ def is_not_kept(key: str, plan: plans.Plan, remaining: plans.Plan) -> bool:
 def warning(key: str, remaining: plans.Plan) -> str:
     """Returns the warning about a resource with fields that the workspace does not keep."""
     values = [
-        f"{path}: {before}, and not {after}"
-        for path, before, after in plans.field_lines(remaining, key)
+        f"{line.path}: {line.before}, and not {line.after}"
+        for line in plans.field_lines(remaining, key)
     ]
     return (
         f"WARNING: the workspace does not keep {key} as deployed: {'; '.join(values)}. The search"

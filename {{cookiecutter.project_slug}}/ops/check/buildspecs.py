@@ -108,6 +108,14 @@ GATES = {
         r"preflight\.py prod",
         r"plan -t prod",
         r"plan\.py drift",
+        r"aws sns publish",
+    ],
+    "Makefile": [
+        r"uv run .*-m ops check$",
+        r"^\s*uv run ruff check$",
+        r"^\s*uv run ruff format --check$",
+        r"^\s*uv run shellcheck",
+        r"^\s*uv run pytest",
     ],
     "cicd/steps/install_cli.sh": [r"\$actual = \$published", r"DATABRICKS_CLI_SHA256", "unzip"],
     "cicd/steps/take_wheel.sh": [r"rm -rf dist", r"\.whl"],
@@ -144,7 +152,7 @@ def gates_are_passed_in_order(files: Files) -> Findings:
             # Two gates may stand in one line, so a line is looked at again.
             later = [n for n in range(position, len(steps)) if re.search(gate, steps[n][1])]
             if not later:
-                words = gate.replace("\\", "")
+                words = re.sub(r"\\s\*|[\\^]|\$$", "", gate)
                 before = any(re.search(gate, text) for _, text in steps)
                 state = "comes too early" if before else "is not run"
                 yield (

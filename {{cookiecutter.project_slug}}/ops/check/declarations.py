@@ -138,6 +138,10 @@ def builds_sign_in_one_way(stack: Stack) -> Findings:
         }
         if "HOST" not in names:
             continue
+        host = names["HOST"]
+        if not isinstance(host.value, Map):
+            message = "its host is written out; take the parameter, which is checked"
+            yield host.place, f"{build.name}: {message}"
         way = str(names["AUTH_TYPE"].value) if "AUTH_TYPE" in names else ""
         held = names.keys() & set().union(*SIGN_IN.values())
         fitting = [way] if way else [name for name, needed in SIGN_IN.items() if needed == held]

@@ -79,6 +79,7 @@ FACTS = {
         Fact("Properties.PublicAccessBlockConfiguration.IgnorePublicAcls", "True", PUBLIC),
         Fact("Properties.PublicAccessBlockConfiguration.RestrictPublicBuckets", "True", PUBLIC),
     ],
+    "AWS::SNS::Subscription": [Fact("Properties.Protocol", "email", "mail goes to people only")],
     "AWS::SNS::Topic": [Fact("Properties.KmsMasterKeyId", OWN_KEY, ENCRYPTED)],
     "AWS::SecretsManager::Secret": [
         Fact("Properties.KmsKeyId", OWN_KEY, ENCRYPTED),
@@ -91,7 +92,6 @@ FACTS = {
 # Types whose resources other checks judge, or that have nothing to weaken.
 OTHERS = {
     "AWS::S3::BucketPolicy",
-    "AWS::SNS::Subscription",
     "AWS::SNS::TopicPolicy",
     "AWS::SecretsManager::ResourcePolicy",
 }

@@ -196,12 +196,14 @@ PUSH = {
     "source": ["aws.codecommit"],
     "detail-type": ["CodeCommit Repository State Change"],
     "resources": ["${Repository.Arn}"],
+    "event": ["referenceCreated", "referenceUpdated"],
     "referenceType": ["branch"],
     "referenceName": ["${BranchName}"],
 }
 PULL_REQUEST = {
     "source": ["aws.codecommit"],
     "detail-type": ["CodeCommit Pull Request State Change"],
+    "event": ["pullRequestCreated", "pullRequestSourceBranchUpdated"],
     "resources": ["${Repository.Arn}"],
 }
 

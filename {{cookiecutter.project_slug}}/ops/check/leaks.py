@@ -22,7 +22,7 @@ FORMS = {
     "a Hugging Face token": r"\bhf_[A-Za-z]{30,}",
     "a SendGrid token": r"\bSG\.[\w-]{16,}\.[\w-]{16,}",
     "a signed token": r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}",
-    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
+    "a private key": r"-{5}BEGIN [A-Z ]*PRIVATE KEY-----",
     "a password in an address": r"\b[a-z][\w+.-]*://[^\s/:@\"'${<]+:[^\s/@\"'${<]{3,}@",
     "a password": r"\b(?i:password|passwd|pwd)=[^\s\"'${<&;,)]{4,}",
 }
