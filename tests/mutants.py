@@ -51,6 +51,7 @@ source_paths = ["src"]
 only_mutate = {files}
 also_copy = {copied}
 pytest_add_cli_args_test_selection = {tests}
+timeout_multiplier = 5.0  # times the time of the tests: some changes make a loop endless
 use_git_change_detection = false
 track_dependencies = false
 
