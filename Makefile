@@ -26,7 +26,7 @@ help:
 # What make rehearse plays.
 REPOSITORY ?= demo/my-data-project
 
-.PHONY: demo rehearse test golden bench lint clean
+.PHONY: demo rehearse test golden bench mutants lint clean
 demo: .venv/ready ## Bake the default answers into demo/, check and rehearse them
 	@PYTHONPATH=. $(RUN) tests/demo.py
 
@@ -44,6 +44,15 @@ golden: .venv/ready ## Rewrite tests/golden after a change that was meant
 bench: .venv/ready ## Measure what validation costs and how long a rehearsal takes
 	@PYTHONPATH=. $(RUN) tests/bench.py
 
+# mutmut has an environment of its own, made at the first use.
+.venv/mutmut/ready: .venv/ready
+	@$(PYTHON) -m venv --without-pip .venv/mutmut
+	@.venv/bin/uv pip install --quiet --python .venv/mutmut --group dev --group mutants
+	@touch $@
+
+mutants: .venv/mutmut/ready ## Change what decides in the rendered Python; does a test notice? (MODULES="deploy plan")
+	@PYTHONPATH=. .venv/mutmut/bin/python tests/mutants.py $(MODULES)
+
 # The rendered Python has no Jinja, so it is linted as it stands in the template. No cache: it would
 # be rendered too. Two runs of mypy, for ops imports cicd/steps/names.py under a longer name.
 PROJECT := {{cookiecutter.project_slug}}
@@ -58,4 +67,4 @@ lint: .venv/ready ## Lint and type-check the Python of the template and of what 
 	@MYPYPATH='$(PROJECT)/cicd/steps' .venv/bin/mypy '$(PROJECT)/cicd/steps'
 
 clean: ## Remove what make has made
-	rm -rf .venv demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .mutants demo .mypy_cache .pytest_cache .ruff_cache

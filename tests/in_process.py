@@ -1,6 +1,6 @@
 """A pytest plugin for `make mutants`: a step that a test runs as a program runs in this process.
 
-mutmut changes the code of the process that it forks; a program of its own would not have the change.
+mutmut changes the code of the process that it forks. A program of its own would not be changed.
 """
 
 import contextlib

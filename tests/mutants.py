@@ -1,4 +1,4 @@
-"""`make mutants`: changes the code that decides, a place at a time, and asks whether a test notices.
+"""`make mutants`: changes the code that decides, one place at a time; does a test notice?
 
 Usage: python tests/mutants.py [MODULE...]
 
@@ -51,6 +51,7 @@ source_paths = ["src"]
 only_mutate = {files}
 also_copy = {copied}
 pytest_add_cli_args_test_selection = {tests}
+timeout_multiplier = 5.0  # times the time of the tests: some changes make a loop endless
 use_git_change_detection = false
 track_dependencies = false
 
@@ -58,8 +59,6 @@ track_dependencies = false
 pythonpath = ["."]
 addopts = "-p no:xdist -p no:cacheprovider -p in_process --template ."
 """
-
-
 
 
 def undecorated(source: str) -> str:

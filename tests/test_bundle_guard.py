@@ -367,6 +367,33 @@ def test_what_would_be_shown_is_refused(commit, name: str) -> None:
     assert SHOWS[name].says.replace("UP", up) in refusal(root)
 
 
+PATHS = [
+    *("/etc/x.json", "/workspace/x.json", "~/x.json", "${var.file}", "[x.json]", "d/${var.file}"),
+    *("/Workspace/../etc/x.json", "/Workspace/${var.file}"),
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_file_that_the_plan_shows_is_named_by_a_plain_path(commit, path: str) -> None:
+    line = refusal(commit(Attack("", "", dashboard(path))))
+    assert line == (
+        "bundle.py: resources/x.yml:6: file_path needs the relative path of a file in this"
+        " repository, literally"
+    )
+
+
+@pytest.mark.parametrize("path", ["/Workspace/Shared/d.lvdash.json", "d.json", "../src/d.json"])
+def test_such_a_file_is_in_the_repository_or_in_a_workspace(commit, path: str) -> None:
+    root = commit(Attack("", "", dashboard(path)))
+    assert load("bundle").read(root, "prod").files[2] == "resources/x.yml"
+
+
+def test_such_a_file_is_not_behind_a_link(commit) -> None:
+    attack = Attack("", "", dashboard("d.json"), links={"resources/d.json": "job.yml"})
+    with pytest.raises(load("bundle").Refused, match="file_path needs the relative path"):
+        load("bundle").read(commit(attack), "prod")
+
+
 def settings(key: str, value: str = "x") -> dict[str, str]:
     """An included file that sets one more key below the target's workspace."""
     lines = "targets:", "  prod:", "    workspace:", f"      {key}: {value}"
@@ -436,6 +463,28 @@ def test_a_host_is_literal(commit, host: str, line: int) -> None:
     bundle = BUNDLE.replace("HOST", host)
     says = f"databricks.yml:{line}: targets.prod.workspace needs host: https:// and the workspace"
     assert says in refusal(commit(Attack("", "", bundle=bundle)))
+
+
+def test_include_is_a_list_of_files_of_yaml(commit) -> None:
+    root = commit(Attack("", "", {"resources/y.yaml": JOB.replace("job:", "y:")}))
+    assert len(load("bundle").read(root, "prod").files) == 2
+    bundle = BUNDLE.replace("HOST", "https://a")
+    for text, files in (("*.yaml", ("resources/y.yaml",)), ("none*.yml", ())):
+        (root / "databricks.yml").write_text(bundle.replace("*.yml", text))
+        assert load("bundle").read(root, "prod").files[1:] == files
+    (root / "databricks.yml").write_text(bundle.replace("  - resources/*.yml", "  a: b"))
+    assert refusal(root) == "bundle.py: databricks.yml:4: include needs a list of paths"
+
+
+def test_a_section_may_be_empty_and_a_file_too(commit) -> None:
+    root = commit(Attack("sync:\n", "", {"resources/empty.yml": "", "resources/e2.yml": "# a\n"}))
+    assert len(load("bundle").read(root, "prod").files) == 4
+
+
+@pytest.mark.parametrize("key", ["ünder", "a b", "a:b"])
+def test_a_key_is_a_plain_word(commit, key: str) -> None:
+    line = refusal(commit(Attack(f"{key}: 1\n", "")))
+    assert line.startswith(f"bundle.py: databricks.yml:11: the key '{key}' needs to be a plain")
 
 
 @pytest.mark.parametrize("name", ["databricks.yaml", "bundle.yml", "bundle.yaml"])

@@ -24,7 +24,8 @@ case "$1 $2" in
   "bundle plan") number=$(cat number); echo $((number + 1)) >number; cat "plan-$number" ;;
   "bundle deploy") [ ! -e no-deploy ] ;;
   "bundle summary") echo '{"workspace": {"state_path": "/state"}}' ;;
-  "workspace get-status") case "$3" in */deploy.lock) [ -e lock ] ;; *) [ ! -e no-status ] ;; esac ;;
+  "workspace get-status")
+    case "$3" in */deploy.lock) [ -e lock ] ;; *) [ ! -e no-status ] ;; esac ;;
   "current-user me") echo '{"userName": "deployer"}' ;;
   "jobs list") cat jobs ;;
   "pipelines list-pipelines") cat pipelines ;;
