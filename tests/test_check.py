@@ -1030,11 +1030,11 @@ def test_a_bug_of_the_check_is_no_finding(copy, monkeypatch, capsys):
 def test_a_template_that_is_nearly_too_large_is_a_warning(copy):
     root = copy()
     size = (root / STACK).stat().st_size
-    Edit(STACK, "\nParameters:", "\n" + "#" * (48 * 1024 - size - 1) + "\nParameters:").apply(root)
+    Edit(STACK, "\nParameters:", "\n" + "#" * (51_201 - size - 1) + "\nParameters:").apply(root)
     result = run_check("--strict", str(root))
     assert (result.returncode, result.stderr) == (0, "")
     warning, summary = result.stdout.splitlines()
-    assert warning.startswith(f"{STACK}:1: warning: 49,152 bytes, and CloudFormation accepts")
+    assert warning.startswith(f"{STACK}:1: warning: 51,201 bytes: a new stack takes 51,200;")
     assert summary.startswith("no findings in ")
 
 

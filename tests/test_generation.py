@@ -229,7 +229,7 @@ DAMAGES = {
         Damage(JOB, "schedule:", "shedule:", RENDERED_JOB, "shedule"),
         Damage(JOB, "sample_notebook.py", "gone.py", RENDERED_JOB, "gone.py"),
         Damage(BUNDLE, "{{ cookiecutter.__prod_host }}", "https://other.com", STACK, "other.com"),
-        Damage(PRODUCTION, "run -t prod", "run -t production", PRODUCTION, "production"),
+        Damage(PRODUCTION, 'run_job.sh" prod', 'run_job.sh" production', PRODUCTION, "production"),
         Damage(STACK, PULL_REQUEST, "cicd/buildspecs/gone.yml", STACK, "gone.yml"),
         Damage(STACK, "Resource: !Ref {{", "Resource: !Ref QaSecret # {{", STACK, "QaSecret"),
         Damage(TOOLS, "NUTTER_VERSION=0.1.35", "NUTTER_VERSION=0.1.34", NUTTER, "0.1.34"),

@@ -55,7 +55,7 @@ def workspace(request: Request) -> Answer:
 
 
 @pytest.fixture
-def build(default: Path, tmp_path: Path, monkeypatch) -> Callable[[str], None]:
+def build(default: Path, tmp_path: Path, monkeypatch) -> Callable[..., None]:
     """The place of a build: its directory, an `aws` that mints, a databricks.yml for a host."""
     for name, script in {"aws": f"echo '{CANARY}'", "sleep": "exit 1"}.items():
         program = tmp_path / "bin" / name
@@ -69,8 +69,8 @@ def build(default: Path, tmp_path: Path, monkeypatch) -> Callable[[str], None]:
     text = (default / "databricks.yml").read_text()
     assert text.count(f"host: {HOST}\n") == 1
 
-    def write(host: str) -> None:
-        Path("databricks.yml").write_text(text.replace(HOST, host))
+    def write(host: str, more: str = "") -> None:
+        Path("databricks.yml").write_text(text.replace(HOST, host) + more)
 
     return write
 
@@ -79,8 +79,10 @@ def build(default: Path, tmp_path: Path, monkeypatch) -> Callable[[str], None]:
 def preflight(build, monkeypatch, capfd):
     """A function: runs the preflight of an authentication for qa; databricks.yml has the host."""
 
-    def run(host: str, auth: str = "pat", *, bundle_host: str = "", **variables: str) -> Result:
-        build(bundle_host or host)
+    def run(
+        host: str, auth: str = "pat", *, bundle_host: str = "", more: str = "", **variables: str
+    ) -> Result:
+        build(bundle_host or host, more)
         for name, value in (VARIANTS[auth] | variables | {"DATABRICKS_HOST": host}).items():
             monkeypatch.setenv(name, value)
         module = load("preflight")
@@ -258,13 +260,13 @@ def test_the_client_never_meets_a_missing_target(preflight) -> None:
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ("\nworkspace: {profile: x}\n", "workspace. needs keys on lines of their own"),
-        ("\nscripts: {postinit: make}\n", "scripts runs code of the commit"),
+        ("workspace: {profile: x}\n", "workspace. needs keys on lines of their own"),
+        ("scripts: {postinit: make}\n", "scripts runs code of the commit"),
     ],
 )
 def test_a_bundle_that_leads_the_client_elsewhere_stops_first(preflight, more, says) -> None:
     with serve(workspace) as (host, seen):
-        line = only_line(preflight(host, bundle_host=host + more))
+        line = only_line(preflight(host, more=more))
     assert says in line
     assert seen == []
 
