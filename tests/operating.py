@@ -135,7 +135,8 @@ class Cloud(Aws):
     def started(self, execution: str, commit: str, back_to: str = "") -> datetime:
         """An execution that is newer than all before it, and has passed QA; or a rollback."""
         at = NOW + timedelta(hours=len(self.executions))
-        revision = {"revisionId": commit, "revisionSummary": f"Change {commit[:4]}\n\nBecause."}
+        summary_of = f"Change {commit[:4]}\n\nBecause."
+        revision = {"name": "Source", "revisionId": commit, "revisionSummary": summary_of}
         summary = {
             "pipelineExecutionId": execution,
             "status": "Succeeded",

@@ -134,6 +134,14 @@ def run_job(tmp_path: Path, job: object, minutes: object, seconds: str = "0"):
     return result, (tmp_path / "calls").read_text().splitlines()[1:]
 
 
+def test_no_module_of_the_commit_is_imported(tmp_path: Path) -> None:
+    """The commit is the current directory, where `python -c` looks for modules first."""
+    (tmp_path / "json.py").write_text("open('reached', 'w')\n")
+    result, _ = run_job(tmp_path, "daily", 60)
+    assert result.returncode == 0, result.stderr
+    assert not (tmp_path / "reached").exists()
+
+
 def test_the_job_of_the_bundle_is_run(tmp_path: Path) -> None:
     result, calls = run_job(tmp_path, "daily", 60)
     assert (result.returncode, result.stderr) == (0, "")

@@ -406,6 +406,12 @@ def job(name: str, creator: str, id_: int) -> Entry:
     return {"job_id": id_, "creator_user_name": creator, "settings": {"name": name}}
 
 
+def of_bundle(entry: Entry, file: str) -> Entry:
+    """A job that belongs to the deployment of some bundle."""
+    deployment = {"deployment": {"kind": "BUNDLE", "metadata_file_path": file}}
+    return entry | {"settings": entry["settings"] | deployment}
+
+
 def pipeline(name: str, creator: str, id_: str) -> Entry:
     """A pipeline as the workspace lists it."""
     return {"pipeline_id": id_, "creator_user_name": creator, "name": name}
@@ -447,6 +453,20 @@ def test_what_is_no_leftover_stops_nothing(build: Build, other: Entry) -> None:
     plan = text(jobs__x=CREATE, jobs__y=SKIP)
     code, log = build.deploy(plan, plan, DONE)
     assert code == 0, log
+
+
+@pytest.mark.parametrize(
+    ("owner", "deployed"),
+    [("/us/state/metadata.json", []), ("/them/state/metadata.json", ["deployed"])],
+    ids=["ours", "of another bundle"],
+)
+def test_a_job_of_another_bundle_is_not_to_be_deleted(build: Build, owner, deployed) -> None:
+    build.workspace("jobs", of_bundle(job("daily", "deployer", 77), owner))
+    value = {"name": "daily", "deployment": {"metadata_file_path": "/us/state/metadata.json"}}
+    plan = text(jobs__x=CREATE | {"new_state": {"value": value}})
+    _, log = build.deploy(plan, plan, DONE)
+    assert ("Delete it (databricks jobs delete 77)" in log) is (not deployed)
+    assert bool(build.deployments) is bool(deployed)
 
 
 def test_what_is_not_looked_for_is_said(build: Build) -> None:

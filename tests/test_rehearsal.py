@@ -146,7 +146,7 @@ def test_a_repository_that_a_team_has_changed(deploying: Path, rehearsal) -> Non
         assert execution.status == "Succeeded", said(execution, execution.stopped_in.name)
         names = [stage.name for stage in execution.stages]
         assert names == ["Source", "QA", "Smoke", "Review", "Production"]
-        assert execution.stages[3].actions[1].text.startswith("smoke good; Ada asks")
+        assert execution.stages[3].actions[1].text.startswith("smoke good; It deletes no data.")
 
 
 def test_without_java_ci_fails_with_a_message(repository: Path) -> None:

@@ -66,7 +66,8 @@ def test_what_is_pushed_does_not_run_with_productions_credential(
         execution = played.push()
         text = said(execution, "Review")
         assert "REACHED my-data-project-plan" not in text
-        assert ATTACKS[attack] in text and "run make stack on this commit" in text
+        assert ATTACKS[attack] in text
+        assert "ops/ and the Makefile, and run make stack on this commit" in text
         assert 'author: "Ada"' in text
 
 

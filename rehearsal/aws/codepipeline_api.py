@@ -46,7 +46,8 @@ class PipelineApi:
         """GetPipelineExecution"""
         execution = self.find(request.parameters["pipelineExecutionId"])
         revision = {"name": "Source", "revisionId": execution.commit}
-        details = {"pipelineName": self.pipeline.name, "artifactRevisions": [revision]}
+        cicd = {"name": "Cicd", "revisionId": "an S3 version"}  # AWS says nothing of the order
+        details = {"pipelineName": self.pipeline.name, "artifactRevisions": [cicd, revision]}
         return {"pipelineExecution": summary(execution) | details}
 
     def get_state(self, request: Request) -> Shape:

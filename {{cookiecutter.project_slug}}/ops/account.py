@@ -106,7 +106,7 @@ class Account:
         host, declared = self.project.host(target), self.project.parameters.get(name)
         if host != declared:
             what = f"databricks.yml says {host}, cicd/stack.yml says {declared}"
-            raise Problem(what, "make them equal, then make check stack push")
+            raise Problem(what, "make them equal, commit, then make stack push")
         try:
             deployed = self.existing().parameters.get(name)
         except NotChecked as reason:
@@ -118,7 +118,7 @@ class Account:
     def repository(self) -> str:
         """The repository, and the branch in it that starts the pipeline."""
         codecommit = self.client("codecommit")
-        rename = "give RepoName in cicd/stack.yml another name, then make stack push"
+        rename = "give RepoName in cicd/stack.yml another name, commit, then make stack push"
         values = self.project.parameters | self.stack.parameters
         name, branch = values["RepoName"], values["BranchName"]
         try:

@@ -26,6 +26,16 @@ def names(root: Path) -> list[str]:
     return sorted(path.as_posix() for path in paths if "__pycache__" not in path.parts)
 
 
+def uncommitted(root: Path = ROOT) -> bool:
+    """Whether git has a commit, and cicd/ differs from it."""
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
+
+    if not (root / ".git").exists() or git("rev-parse", "HEAD").returncode:
+        return False
+    return bool(git("status", "--porcelain", FOLDER).stdout.strip())
+
+
 def archive(root: Path = ROOT) -> bytes:
     """A zip of cicd/, the same bytes for the same files. Raises Stop for what is no plain file."""
     content = io.BytesIO()
@@ -42,6 +52,8 @@ def upload(stack: Stack) -> None:
     """Uploads cicd/ to the bucket that the pipeline takes it from; says whether it is new."""
     bucket, s3, body = stack.output("CicdBucketName"), stack.client("s3"), archive()
     digest = hashlib.sha256(body).hexdigest()
+    if uncommitted():
+        print("warning: cicd/ has uncommitted changes. The plan stops at a commit without them.")
     try:
         deployed = s3.head_object(Bucket=bucket, Key=KEY)["Metadata"].get(DIGEST)
     except ClientError as error:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cicd.steps.names import PRODUCTION, RUN, RUNNING
+from cicd.steps.names import PRODUCTION, RUN, RUNNING, SOURCE
 from ops import Stop
 from ops.aws import Stack, agreed, plain, when
 
@@ -95,7 +95,8 @@ class Pipeline:
     def revision(self, execution: str) -> dict[str, Any]:
         """The revision that an execution deployed; a rollback's is its target's."""
         record = self.execution(self.rolled_back_to(execution) or execution)
-        return dict((record.get("artifactRevisions") or [{}])[0])
+        revisions = record.get("artifactRevisions") or []  # the commit's and cicd.zip's
+        return dict(next((item for item in revisions if item.get("name") == SOURCE), {}))
 
     def commit(self, execution: str) -> str:
         """The commit that an execution deployed, or "" if AWS does not know it."""

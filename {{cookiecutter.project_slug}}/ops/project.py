@@ -158,7 +158,7 @@ def pin(version: str) -> None:
     for path, text in contents.items():
         path.write_text(text, encoding="utf-8")
         print(f"{path.relative_to(ROOT)}: Databricks CLI {version}")
-    print(f"SHA-256 {checksum}. Next: make check, commit (uv.lock too), make push.")
+    print(f"SHA-256 {checksum}. Next: uv lock, commit (uv.lock too), make stack push.")
 
 
 def pin_on_first_use() -> None:

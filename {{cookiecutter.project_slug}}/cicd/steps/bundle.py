@@ -29,7 +29,7 @@ Keys = dict[str, Any]
 TOP: Keys = yaml.safe_load(
     """
     <<: &shared
-      bundle: {name, cluster_id, compute_id, databricks_cli_version, deployment, git, uuid}
+      bundle: {name, cluster_id, compute_id, databricks_cli_version, git, uuid}
       workspace: {artifact_path, file_path, resource_path, root_path, state_path}
       permissions:
       presets:
@@ -126,8 +126,12 @@ class Document:
 
     def check_value(self, node: yaml.Node) -> None:
         """Refuses, anywhere in the file, a path that leads outside and a key that occurs twice."""
-        if isinstance(node, yaml.ScalarNode) and self.leads_outside(node.value):
-            raise self.refuse(node, f"{node.value} leads out of the repository; fix the path")
+        if isinstance(node, yaml.ScalarNode):
+            if self.leads_outside(node.value):
+                raise self.refuse(node, f"{node.value} leads out of the repository; fix the path")
+            characters = set(node.value) - {"\n", "\t"}
+            if any(unicodedata.category(item) in INVISIBLE for item in characters):
+                raise self.refuse(node, "has an escaped invisible character; remove it")
         seen: set[str] = set()
         for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
             if not isinstance(key, yaml.ScalarNode) or key.value in seen:

@@ -25,12 +25,25 @@ def listed(kind: str, name: str) -> list[dict[str, Any]]:
     return answer("pipelines", "list-pipelines", "--filter", f"name LIKE '{pattern}'") or []
 
 
-def own(kind: str, name: str, user: str) -> list[str]:
-    """Returns the IDs of the resources that this user has under exactly this name."""
+def metadata(resource: dict[str, Any]) -> str:
+    """Returns the file that says which bundle's deployment a job belongs to, or ""."""
+    return str((resource.get("deployment") or {}).get("metadata_file_path", ""))
+
+
+def is_leftover(item: dict[str, Any], new: dict[str, Any], user: str) -> bool:
+    """Whether an object of the workspace is what a deployment of this bundle would create."""
+    settings = item.get("settings", item)
+    return (
+        settings.get("name") == new["name"]
+        and item["creator_user_name"] == user
+        and metadata(settings) in ("", metadata(new))  # another bundle's is not ours to delete
+    )
+
+
+def own(kind: str, new: dict[str, Any], user: str) -> list[str]:
+    """Returns the IDs of the objects that the deployment would create a second time."""
     return [
-        str(item[IDS[kind]])
-        for item in listed(kind, name)
-        if item.get("settings", item).get("name") == name and item["creator_user_name"] == user
+        str(item[IDS[kind]]) for item in listed(kind, new["name"]) if is_leftover(item, new, user)
     ]
 
 
@@ -40,29 +53,34 @@ def known(plan: plans.Plan) -> set[str]:
     return {str(state[id_]) for state in states for id_ in IDS.values() if id_ in state}
 
 
-def created(plan: plans.Plan) -> dict[str, str]:
-    """Returns the names of what the plan creates, by key; "" where that is not looked for."""
+def created(plan: plans.Plan) -> dict[str, dict[str, Any]]:
+    """Returns what the plan creates, by key; {} where nothing is looked for."""
     return {
-        key: plan.entries[key]["new_state"]["value"].get("name", "") if kind in IDS else ""
+        key: looked_for(kind, plan.entries[key]["new_state"]["value"])
         for key, action in plan.actions.items()
         for kind, *more in [key.split(".")]
         if action == "create" and len(more) == 1  # permissions go with their resource
     }
 
 
+def looked_for(kind: str, new: dict[str, Any]) -> dict[str, Any]:
+    """Returns a new resource if the workspace can be asked for it by its name, or {}."""
+    return new if kind in IDS and new.get("name") else {}
+
+
 def orphans(plan: plans.Plan) -> list[str]:
     """Returns a sentence for each object of the workspace that the plan would create again."""
-    names = created(plan)
-    if unseen := [key for key, name in names.items() if not name]:
+    resources = created(plan)
+    if unseen := [key for key, new in resources.items() if not new]:
         print(f"Whether the workspace has one already is not looked up: {', '.join(unseen)}")
-    user = answer("current-user", "me")["userName"] if any(names.values()) else ""
+    user = answer("current-user", "me")["userName"] if any(resources.values()) else ""
     return [
         f"{key} would be created, but this deployer has one of that name already: its ID is {id_}."
         f" Delete it (databricks {kind} delete {id_}), or adopt it"
-        for key, name in names.items()
-        if name
+        for key, new in resources.items()
+        if new
         for kind in [key.split(".")[0]]
-        for id_ in own(kind, name, user)
+        for id_ in own(kind, new, user)
         if id_ not in known(plan)
     ]
 

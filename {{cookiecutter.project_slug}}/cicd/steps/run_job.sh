@@ -3,10 +3,11 @@
 set -euo pipefail
 target=${1:?usage: run_job.sh TARGET}
 
-values=$(databricks bundle summary -t "$target" -o json | python -c '
+summary=$(databricks bundle summary -t "$target" -o json)
+values=$(python -I -c '
 import json, sys
 variables = json.load(sys.stdin)["variables"]
-print(*(variables[name]["value"] for name in ("job_minutes", "job")))')
+print(*(variables[name]["value"] for name in ("job_minutes", "job")))' <<<"$summary")
 read -r minutes job <<<"$values"
 
 if [ -z "$job" ]; then

@@ -4,7 +4,7 @@ set -euo pipefail
 target=${1:?usage: run_nutter.sh TARGET}
 
 root=$(databricks bundle summary -t "$target" -o json |
-  python -c 'import json, sys; print(json.load(sys.stdin)["workspace"]["root_path"])')
+  python -I -c 'import json, sys; print(json.load(sys.stdin)["workspace"]["root_path"])')
 # A directory for this build alone, so that no earlier build's report is taken for this one's.
 results="$root/nutter/build-${CODEBUILD_BUILD_NUMBER:-local}"
 

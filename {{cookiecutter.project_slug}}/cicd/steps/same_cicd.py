@@ -71,8 +71,8 @@ def main() -> int:
     author = os.environ.get("COMMIT_AUTHOR", "unknown")  # quoted by author.py
     print(
         f"same_cicd.py: the commit (author: {author}) has {', '.join(found[:MOST])}{rest}, but"
-        " cicd/ decides about production: someone who may change the stack has to review that"
-        " and run make stack on this commit. Then: make start",
+        " cicd/ decides about production: someone who may change the stack has to review that,"
+        " ops/ and the Makefile, and run make stack on this commit. Then: make start",
         file=sys.stderr,
     )
     return 1

@@ -20,6 +20,7 @@ BAD = {
         "takes packages from elsewhere; set PackageIndexUrl in cicd/stack.yml, not {}"
     ),
     r"\b(curl|wget)\b.*\|\s*(ba|z)?sh\b": "runs what nobody has read; keep it here, not {}",
+    r"\bpython -c\b": "imports modules of the commit's folder; write python -I -c for {}",
     r"--insecure\b|\bcurl\b.*\s-k\b|--no-check-certificate\b": (
         "asks nobody who answers; remove {}"
     ),
@@ -78,6 +79,7 @@ GATES = {
         r"\$STEPS/take_wheel\.sh",
         r"\$STEPS/wheels\.py",
         r"bundle validate --strict -t prod",
+        r"\$STEPS/resolved\.py",
         r"bundle plan -t prod",
         r"\$STEPS/release\.py changes",
         r"\$STEPS/plan\.py show",
