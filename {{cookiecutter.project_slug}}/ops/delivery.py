@@ -28,6 +28,7 @@ def names(root: Path) -> list[str]:
 
 def uncommitted(root: Path = ROOT) -> bool:
     """Whether git has a commit, and cicd/ differs from it."""
+
     def git(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
 
