@@ -58,7 +58,10 @@ track_dependencies = false
 
 [tool.pytest.ini_options]
 pythonpath = ["."]
-addopts = "-p no:xdist -p no:cacheprovider -p in_process --template ."
+# Half of a mutant's time would go into the collection of garbage, and into looking for plugins.
+addopts = '''
+-p no:unraisableexception -p no:cacheprovider -p pytest_cookies.plugin -p in_process --template .
+'''
 """
 
 
@@ -174,7 +177,11 @@ def main() -> int:
     command = [Path(sys.executable).parent / "mutmut", "run", "--max-children", CHILDREN]
     tests = SCRATCH / "mutants/tests"  # Python looks once whether it is there
     tests.mkdir(parents=True)
-    own = {"RENDERINGS": str(SCRATCH / "renderings"), "PYTHONPATH": str(tests)}
+    own = {
+        "RENDERINGS": str(SCRATCH / "renderings"),
+        "PYTHONPATH": str(tests),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
     subprocess.run(command, env=os.environ | own, check=True)
     return int(not report(results()))
 
