@@ -21,6 +21,7 @@ from typing import NamedTuple
 from cookiecutter.main import cookiecutter
 from mutmut.mutation.data import SourceFileMutationData
 from mutmut.mutation.diff_apply import get_diff_for_mutant
+from mutmut.mutation.file_mutation import mutate_file_contents
 from mutmut.stats import status_by_exit_code
 from mutmut.utils.file_utils import walk_mutatable_files
 from rich.console import Console
@@ -31,6 +32,7 @@ from conftest import DEFAULT, ROOT, VARIANTS
 SCRATCH = ROOT / ".mutants"
 SHARE = 90  # percent
 CHILDREN = os.environ.get("CHILDREN", "2")  # mutants at a time
+EVERY = int(os.environ.get("EVERY", "1"))  # 5: a sample, every fifth mutant of each module
 NOTICED = ("killed", "timeout", "segfault")
 # The modules that decide, and the tests that call them.
 TESTS = (
@@ -104,19 +106,23 @@ def module(path: Path) -> str:
     return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
 
 
-def configure(source: Path, wanted: set[str]) -> None:
-    """Writes the configuration for these modules, or for all that decide."""
+def configure(source: Path, wanted: set[str]) -> list[str]:
+    """Writes the configuration for these modules, or for all; returns a sample of their mutants."""
     modules = {module(path.relative_to(source)): path for path in source.rglob("*.py")}
-    files, tests = [], []
+    files, tests, sample = [], [], []
     for patterns, names in TESTS:
         group = set(patterns.split())
         chosen = group & wanted if wanted else group
         tests += [f"tests/{name}" for name in names.split() if chosen]
         for name in sorted(name for one in chosen for name in fnmatch.filter(modules, one)):
-            modules[name].write_text(undecorated(modules[name].read_text(encoding="utf-8")))
+            text = undecorated(modules[name].read_text(encoding="utf-8"))
+            modules[name].write_text(text, encoding="utf-8")
+            mutants = mutate_file_contents(name, text).mutant_names
+            sample += [f"{name}.{mutant}" for mutant in mutants[::EVERY]]
             files.append(str(modules[name].relative_to(SCRATCH)))
     text = CONFIGURATION.format(files=files, copied=COPIED, tests=sorted(set(tests)))
     (SCRATCH / "pyproject.toml").write_text(text)
+    return sample
 
 
 class Result(NamedTuple):
@@ -147,6 +153,8 @@ def results() -> dict[str, dict[str, Result]]:
         data = SourceFileMutationData(path=path)
         data.load()
         for mutant, exit_code in data.exit_code_by_key.items():
+            if exit_code is None:  # not in the sample
+                continue
             name = mutant.rpartition(".")[0]
             every.setdefault(name, {})[mutant] = result(str(path), mutant, exit_code)
     return every
@@ -172,9 +180,10 @@ def report(every: dict[str, dict[str, Result]]) -> bool:
 
 def main() -> int:
     """Makes and counts the mutants; returns the exit code."""
-    configure(lay_out(), set(sys.argv[1:]))
+    sample = configure(lay_out(), set(sys.argv[1:]))
     os.chdir(SCRATCH)  # where mutmut looks for its configuration
     command = [Path(sys.executable).parent / "mutmut", "run", "--max-children", CHILDREN]
+    command += sample if EVERY > 1 else []
     tests = SCRATCH / "mutants/tests"  # Python looks once whether it is there
     tests.mkdir(parents=True)
     own = {
