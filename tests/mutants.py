@@ -24,6 +24,7 @@ from mutmut.mutation.diff_apply import get_diff_for_mutant
 from mutmut.mutation.file_mutation import mutate_file_contents
 from mutmut.stats import status_by_exit_code
 from mutmut.utils.file_utils import walk_mutatable_files
+from mutmut.utils.format_utils import get_mutant_name
 from rich.console import Console
 from rich.table import Table
 
@@ -106,10 +107,10 @@ def module(path: Path) -> str:
     return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
 
 
-def configure(source: Path, wanted: set[str]) -> list[str]:
-    """Writes the configuration for these modules, or for all; returns a sample of their mutants."""
+def configure(source: Path, wanted: set[str]) -> None:
+    """Writes the configuration for these modules, or for all that decide."""
     modules = {module(path.relative_to(source)): path for path in source.rglob("*.py")}
-    files, tests, sample = [], [], []
+    files, tests = [], []
     for patterns, names in TESTS:
         group = set(patterns.split())
         chosen = group & wanted if wanted else group
@@ -117,12 +118,18 @@ def configure(source: Path, wanted: set[str]) -> list[str]:
         for name in sorted(name for one in chosen for name in fnmatch.filter(modules, one)):
             text = undecorated(modules[name].read_text(encoding="utf-8"))
             modules[name].write_text(text, encoding="utf-8")
-            mutants = mutate_file_contents(name, text).mutant_names
-            sample += [f"{name}.{mutant}" for mutant in mutants[::EVERY]]
             files.append(str(modules[name].relative_to(SCRATCH)))
     text = CONFIGURATION.format(files=files, copied=COPIED, tests=sorted(set(tests)))
     (SCRATCH / "pyproject.toml").write_text(text)
-    return sample
+
+
+def sample() -> list[str]:
+    """Returns the names of every so many mutants of each module."""
+    return [
+        get_mutant_name(path, mutant)
+        for path in walk_mutatable_files()
+        for mutant in mutate_file_contents(str(path), path.read_text("utf-8")).mutant_names[::EVERY]
+    ]
 
 
 class Result(NamedTuple):
@@ -180,10 +187,10 @@ def report(every: dict[str, dict[str, Result]]) -> bool:
 
 def main() -> int:
     """Makes and counts the mutants; returns the exit code."""
-    sample = configure(lay_out(), set(sys.argv[1:]))
+    configure(lay_out(), set(sys.argv[1:]))
     os.chdir(SCRATCH)  # where mutmut looks for its configuration
     command = [Path(sys.executable).parent / "mutmut", "run", "--max-children", CHILDREN]
-    command += sample if EVERY > 1 else []
+    command += sample() if EVERY > 1 else []
     tests = SCRATCH / "mutants/tests"  # Python looks once whether it is there
     tests.mkdir(parents=True)
     own = {
