@@ -516,7 +516,9 @@ LASTING = text(2, jobs__x=update(a=(None, 3)))
 ENTRY = "- {resource: jobs.x, field: a, reason: not returned}\n"
 
 
-@pytest.mark.parametrize("plan", [NEW, text(jobs__x=update(a=(None, 3)))])
+@pytest.mark.parametrize(
+    "plan", [NEW, text(jobs__x=update(a=(None, 3))), text(jobs__x={"action": "recreate"})]
+)
 def test_a_field_that_the_workspace_does_not_keep_is_a_warning(build: Build, plan: str) -> None:
     code, log = build.deploy(plan, plan, LASTING)
     assert code == 0, log

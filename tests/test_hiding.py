@@ -210,6 +210,6 @@ def test_an_item_of_a_list_is_known_by_the_one_before_it() -> None:
 
 @pytest.mark.parametrize("part", ["a", "a.b-", "-a ", "a=", "token=", "://a:", "eyJ", "aB1/"])
 def test_a_long_value_takes_no_time(part: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     load("hiding").redacted(part * 10_000)
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2

@@ -421,3 +421,158 @@ def test_a_plan_with_a_secret_is_refused(plans) -> None:
     text = json.dumps({"plan_version": 2, "plan": entries})
     with pytest.raises(plans.Damaged, match=r"secrets.s has a secret, and a plan carries none"):
         plans.show(plans.Plan(text))
+
+
+def test_the_message_names_what_would_become_of_the_secret(plans) -> None:
+    state = {"value": {"value": "[redacted]"}}
+    text = plan_of(jobs__a={"action": "create"}, secrets__s={"action": "create"})
+    plan = plans.Plan(text)
+    plan.check_secrets()
+    plan.entries["secrets.s"]["new_state"] = state
+    with pytest.raises(plans.Damaged) as stop:
+        plan.check_secrets()
+    assert str(stop.value) == (
+        "secrets.s has a secret, and a plan carries none: it would become [redacted]. Keep secrets"
+        " out of the bundle"
+    )
+
+
+# ---- Whole texts ---------------------------------------------------------------------------------
+
+EVERYTHING = {
+    "jobs__skipped": {"action": "skip"},
+    "jobs__new": created(name="a"),
+    "jobs__new__permissions": created(level="CAN_VIEW"),
+    "jobs__old__permissions": {"action": "update", "changes": {"level": update("a", "b")}},
+    "jobs__x": {"action": "resize", "changes": {"tags.x": update(1, 2)}},
+    "jobs__y": {"action": "recreate", "changes": {"name": update("c", "d")}},
+    "schemas__s": {"action": "delete"},
+    "volumes__v": {"action": "delete"},
+    "pipelines__p": {"action": "recreate"},
+    "dashboards__d": {"action": "delete"},
+}
+SHOWN = """\
+# What would change in prod
+
+> **WARNING: delete schemas.s: data or permanent addresses would be lost.**
+> **WARNING: delete volumes.v: data or permanent addresses would be lost.**
+> **WARNING: recreate pipelines.p: data or permanent addresses would be lost.**
+> **WARNING: delete dashboards.d: data or permanent addresses would be lost.**
+> WARNING: recreate jobs.y
+> Rights change: update jobs.old.permissions
+
+**2 to create, 2 to update, 2 to recreate, 3 to delete**, 1 unchanged
+
+- recreate jobs.y
+  - name: "c" -> "d"
+- delete schemas.s
+- delete volumes.v
+- recreate pipelines.p
+- delete dashboards.d
+- update jobs.old.permissions
+  - level: "a" -> "b"
+- update jobs.x
+  - tags.x: 1 -> 2
+- create jobs.new
+  - name: "a"
+- create jobs.new.permissions
+  - level: "CAN_VIEW"
+
+"""
+EXPORTED = """\
+export CREATES=2
+export UPDATES=2
+export RECREATES=2
+export DELETES=3
+export LOSES_DATA=true
+export DATA_LOSS='DATA WOULD BE LOST: delete schemas.s, delete volumes.v, recreate pipelines.p\
+ and 1 more.'
+"""
+DRIFT = """\
+9 of 10 resources in prod are not as deployed
+
+- changed jobs.y
+  - name
+- stays schemas.s
+- stays volumes.v
+- changed pipelines.p
+- stays dashboards.d
+- changed jobs.old.permissions
+  - level
+- changed jobs.x
+  - tags.x
+- missing jobs.new
+- missing jobs.new.permissions
+
+Deploying again undoes this. Copy what should stay into the repository and push;
+otherwise: make start. To look again: make drift.
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "text"), [("show", SHOWN), ("variables", EXPORTED), ("drift", DRIFT)]
+)
+def test_a_plan_with_everything(tmp_path: Path, command: str, text: str) -> None:
+    (tmp_path / "plan.json").write_text(plan_of(**EVERYTHING))
+    step = [sys.executable, "-B", STEPS / "plan.py", command, "plan.json"]
+    result = subprocess.run(step, cwd=tmp_path, capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, text, "")
+
+
+def test_the_state_that_a_plan_was_made_for(plans) -> None:
+    assert plans.Plan('{"plan_version": 2, "plan": {}}').state == ("", 0)
+    text = '{"plan_version": 2, "lineage": "l", "serial": 3, "plan": {}}'
+    assert plans.Plan(text).state == ("l", 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b"[]", "this is no plan (TypeError: list indices must be integers or slices, not str)"),
+        (
+            b'{"plan_version": 9, "plan": {}}',
+            "this plan has a form that cicd/steps/model.py does not know",
+        ),
+        (
+            b'{"plan_version": 2, "plan": {"x": {"action": "explode"}}}',
+            "this plan has a form that cicd/steps/model.py does not know",
+        ),
+        (b"\xff", "cannot be read: 'utf-8' codec can't decode byte 0xff in position 0: invalid"),
+        (None, "cannot be read: [Errno 2] No such file or directory: "),
+    ],
+)
+def test_what_is_wrong_with_a_file(plans, tmp_path: Path, text: bytes | None, why: str) -> None:
+    file = tmp_path / "plan.json"
+    file.write_bytes(text) if text is not None else None
+    with pytest.raises(plans.Damaged) as stop:
+        plans.read(str(file))
+    assert str(stop.value).startswith(why)
+
+
+def test_of_many_resources_the_first_have_their_fields(plans) -> None:
+    many = {f"jobs__j{number:03}": created(name="a") for number in range(102)}
+    lines = plans.show(plans.Plan(plan_of(**many))).splitlines()
+    assert lines[4:6] == ["- create jobs.j000", '  - name: "a"']
+    assert lines[-3:] == [
+        "- create jobs.j100",
+        "- create jobs.j101",
+        "- (the fields of the last 2 resources are in plan.json)",
+    ]
+    gone = plans.drift(plans.Plan(plan_of(**many))).splitlines()
+    assert gone[101:103] == ["- missing jobs.j099", "- ... and 2 more resources"]
+
+
+@pytest.mark.parametrize(
+    ("key", "changes", "settled"),
+    [
+        ("pipelines__x__permissions", {"object_id": update("a", "a")}, True),
+        ("schemas__x__grants", {"full_name": update("a", "a")}, True),
+        ("schemas__x__grants", {"name": update("a", "a")}, False),
+        ("schemas__x", {"full_name": update("a", "a")}, False),
+        ("schemas__x__grants", {"full_name": update("a", "a"), "x": update(1, 2)}, False),
+    ],
+)
+def test_only_rights_of_a_moved_object_are_settled(plans, key, changes, settled) -> None:
+    entry = {"action": "update", "changes": changes}
+    assert (plans.Plan(plan_of(**{key: entry})).actions == {}) is settled
+    assert plans.Plan(plan_of(**{key: entry | {"action": "delete"}})).actions
