@@ -164,6 +164,15 @@ def test_the_status_of_the_last_deployment(said, status: str | None, line: str) 
     assert said("status", status) == (None, line, [])
 
 
+def test_the_execution_that_entered_a_stage_last(account: Account) -> None:
+    for stage, answer in (("Review", "e-2"), ("Production", None)):
+        query = f"stageStates[?stageName=='{stage}'].latestExecution.type | [0]"
+        call = f"codepipeline get-pipeline-state --name p --query {query}"
+        account.answers[call] = answer
+    latest = load("release").latest
+    assert (latest("p", "type", "Review"), latest("p", "type")) == ("e-2", "")
+
+
 RUNS = "A deployment to production is running; the plan waits for its end.\n"
 
 

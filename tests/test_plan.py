@@ -576,3 +576,22 @@ def test_only_rights_of_a_moved_object_are_settled(plans, key, changes, settled)
     entry = {"action": "update", "changes": changes}
     assert (plans.Plan(plan_of(**{key: entry})).actions == {}) is settled
     assert plans.Plan(plan_of(**{key: entry | {"action": "delete"}})).actions
+
+
+def test_what_the_client_did_not_ask_for_is_as_it_was_deployed(plans) -> None:
+    entry = {"action": "update", "changes": {"a": update(1, 2, remote=9)}}
+    assert "  - a: 1 -> 2\n" in plans.show(plans.Plan(plan_of(jobs__x=entry)))
+    entry["remote_state"] = OWN
+    assert "  - a: 9 -> 2\n" in plans.show(plans.Plan(plan_of(jobs__x=entry)))
+
+
+def test_many_fields_that_drifted_are_counted(plans) -> None:
+    entry = {"action": "update", "changes": {f"t{number}": update(1, 2) for number in range(42)}}
+    lines = plans.drift(plans.Plan(plan_of(jobs__x=entry))).splitlines()
+    assert lines[42:44] == ["  - t39", "  - ... and 2 more fields"]
+
+
+def test_a_long_value_that_differs_at_its_end_is_shown_to_the_end(plans) -> None:
+    old, new = ("x" * 400 + end for end in ("one", "two"))
+    text = plans.show(plans.Plan(changed(description=update(old, new))))
+    assert 'xone" (405 characters)' in text and 'xtwo" (405 characters)' in text
