@@ -1,5 +1,6 @@
 """cicd/steps/release.py changes: what a reviewer reads of files, wheel and author."""
 
+import hashlib
 import json
 import shlex
 import stat
@@ -29,6 +30,8 @@ elif words[1] == "get-pipeline-state":
     print(json.dumps("e-2"))
 elif words[1] == "get-commit":
     print(json.dumps((here / "author").read_text()))
+elif "resolvedConfiguration" in str(words):
+    print((here / "approved").read_text())
 elif "pipelineExecutionId=e-2" in words:
     print(json.dumps(["b", "new.zip"]))
 else:
@@ -93,10 +96,16 @@ class Review:
             path.unlink()
         (self.folder / "wheel.zip").unlink(missing_ok=True)
         before = wheel(self.folder, "0.1+1", old)
+        self.approve(hashlib.sha256(before.read_bytes()).hexdigest())
         with zipfile.ZipFile(self.folder / "wheel.zip", "w") as archive:
             archive.write(before, f"dist/{before.name}")
         before.unlink()
         wheel(self.folder / "dist", "0.1+2", new, metadata)
+
+    def approve(self, checksum: str) -> None:
+        """Sets the checksum that the last release was approved with."""
+        variables = [{"name": "WHEEL_SHA256", "value": checksum}]
+        (self.folder / "approved").write_text(json.dumps(json.dumps(variables)))
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess:
         """Runs a step beside the wheel."""
@@ -267,6 +276,31 @@ def test_what_cannot_be_compared_stops_in_a_line(
     result = review.run("release.py", "changes", "p")
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith(why) and result.stderr.count("\n") == 1
+
+
+def test_the_last_releases_wheel_is_the_one_that_was_approved(review: Review) -> None:
+    """QA may write to its key at any time: a copy of the new wheel would show no change."""
+    review.wheels({}, {"demo/evil.py": b"evil"})
+    copied = wheel(review.folder, "0.1+1", {"demo/evil.py": b"evil"})
+    with zipfile.ZipFile(review.folder / "wheel.zip", "w") as archive:
+        archive.write(copied, f"dist/NoSuchKey-{copied.name}")
+    result = review.run("release.py", "changes", "p")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "the wheel of the last release was replaced in s3://b/wheel.zip" in result.stderr
+    assert "restore the object's earlier version" in result.stderr
+
+
+@pytest.mark.parametrize("approved", ["null", '"[]"'])
+def test_a_release_without_a_checksum_is_compared_by_its_sources(
+    review: Review, approved: str
+) -> None:
+    (review.folder / "approved").write_text(approved)
+    review.sources({}, {"a": b""})
+    files, inside = review.parts()
+    assert files == ["- added a"]
+    assert inside == ["- not compared: nobody can tell which wheel was approved with that release"]
+    result = review.run("deployed.py", "p", "release")
+    assert "the deployed release has no WHEEL_SHA256; deploy once more" in result.stderr
 
 
 # ---- Who wrote it --------------------------------------------------------------------------------
