@@ -252,6 +252,34 @@ def test_an_entry_point_of_the_wheel_shows(review: Review) -> None:
     assert review.parts()[1] == ["- changed .dist-info/entry_points.txt", "- added x.pth"]
 
 
+@pytest.mark.parametrize("name", ["entry_points.txt", "METADATA"])
+def test_a_twin_hides_no_file_of_the_wheel(review: Review, name: str) -> None:
+    """A file whose whole name is what the other one's name is shortened to."""
+    old = {} if name == "METADATA" else {f"OWN/{name}": b"good"}
+    new = {} if name == "METADATA" else {f"OWN/{name}": b"evil"}
+    review.wheels(old, new | {f".dist-info/{name}": b"good"}, METADATA.replace("pyyaml", "evil"))
+    assert f"- added demo-0.1+2.dist-info/{name}" in review.parts()[1]
+
+
+def test_only_the_wheels_own_record_is_left_out(review: Review) -> None:
+    review.wheels({}, {".dist-info/RECORD": b"x", "demo-0.1+1.dist-info/RECORD": b"x"})
+    assert review.parts()[1] == [
+        "- added .dist-info/RECORD",
+        "- added demo-0.1+1.dist-info/RECORD",
+    ]
+
+
+def test_a_twin_hides_no_name_that_is_twice(review: Review) -> None:
+    review.wheels({"demo/__init__.py (again: 2)": b"x"}, {})
+    with (
+        pytest.warns(UserWarning, match="Duplicate"),
+        zipfile.ZipFile(next(review.folder.glob("dist/*")), "a") as archive,
+    ):
+        archive.writestr(entry("demo/__init__.py"), b"evil")
+        archive.writestr(entry("demo/__init__.py (again: 2)"), b"x")
+    assert '- changed "demo/__init__.py (again: 2)"' in review.parts()[1]
+
+
 def test_before_the_first_release_there_is_nothing_to_compare(review: Review) -> None:
     (review.folder / "release").write_text("null")
     assert review.run("release.py", "changes", "p").stdout == "This is the first release.\n"

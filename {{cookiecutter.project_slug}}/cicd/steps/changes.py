@@ -3,7 +3,6 @@
 import hashlib
 import re
 import stat
-from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 from zipfile import ZipFile, ZipInfo
@@ -60,12 +59,13 @@ def content(archive: ZipFile, item: ZipInfo) -> Content:
 def files_of(archive: ZipFile) -> Files:
     """Returns the files of an archive by name. A name that is there twice shows as such."""
     files: Files = {}
-    seen: Counter[str] = Counter()
     for item in archive.infolist():
         if not item.is_dir():
-            seen[item.filename] += 1
-            again = f" (again: {seen[item.filename]})" if seen[item.filename] > 1 else ""
-            files[item.filename + again] = content(archive, item)
+            name, number = item.filename, 1
+            while name in files:
+                number += 1
+                name = f"{item.filename} (again: {number})"
+            files[name] = content(archive, item)
     return files
 
 
@@ -80,18 +80,21 @@ class Wheel:
 
     def __init__(self, path: Path) -> None:
         name, version = path.name.split("-")[:2]
-        folder = re.compile(re.escape(f"{name}-{version}") + r"(?=\.(?:dist-info|data)/)")
+        own = f"{name}-{version}"
         with ZipFile(path) as archive:
             every = files_of(archive)
-            self.metadata = metadata_of(archive, f"{name}-{version}{METADATA}", version)
-        self.files = {
-            own_name: content
-            for file, content in every.items()
-            if (own_name := folder.sub("", file, count=1) if folder.match(file) else file) != RECORD
-        }
-        if METADATA in self.files:
+            self.metadata = metadata_of(archive, own + METADATA, version)
+        if own + METADATA in every:
             text = "\n".join(self.metadata).encode()
-            self.files[METADATA] = Content("file", hashlib.sha256(text).hexdigest())
+            every[own + METADATA] = Content("file", hashlib.sha256(text).hexdigest())
+        every.pop(own + RECORD, None)
+        self.files = {without(own, file, every): content for file, content in every.items()}
+
+
+def without(own: str, file: str, every: Files) -> str:
+    """Returns a name without the wheel's version; all of it if another file has the short one."""
+    short = re.sub(rf"\A{re.escape(own)}(?=\.(?:dist-info|data)/)", "", file)
+    return file if short in every else short
 
 
 def metadata_of(archive: ZipFile, name: str, version: str) -> list[str]:
