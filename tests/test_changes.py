@@ -193,7 +193,32 @@ def test_what_decides_about_production_is_first_and_not_pushed_off(review: Revie
     review.sources({}, many | dict.fromkeys(deciding, b"x"))
     lines = review.parts()[0]
     assert lines[:7] == [f"- added {name}" for name in deciding]
-    assert lines[-1] == "- ... and 400 more files"
+    assert lines[-1] == "- ... and 400 more files in a/"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ops/stack.py", "Makefile", "GNUmakefile", "more/x.yml", "a/x.yaml", "\n.yml", "z.pth"],
+)
+def test_all_that_decides_is_shown_to_the_last(review: Review, name: str) -> None:
+    many = {f"{name.rpartition('/')[0] or '.'}/{number:04}": b"" for number in range(200)}
+    yml = {f"a/{number:04}.yml": b"" for number in range(200)}
+    review.sources({}, many | yml | {name: b"x"})
+    lines = review.parts()[0]
+    assert any(line.endswith((name, '\\n.yml"')) for line in lines[:203])
+    assert "- added a/0199.yml" in lines
+
+
+def test_many_new_files_push_off_no_changed_or_removed_one(review: Review) -> None:
+    old = {f"src/{number:04}.py": b"good" for number in range(150)}
+    changed = {name: b"evil" for name in list(old)[1:]}
+    new = {f"a/{number:04}.txt": b"" for number in range(101)} | {"b/evil.py": b""}
+    review.sources(old, changed | new)
+    lines = review.parts()[0]
+    assert lines[0] == "- removed src/0000.py" and "- changed src/0149.py" in lines
+    assert lines[-2:] == ["- ... and 1 more files in a/", "- added b/evil.py"]
+    review.wheels(old, changed | new)
+    assert review.parts()[1] == lines
 
 
 @pytest.mark.parametrize(
@@ -245,6 +270,17 @@ def test_a_new_requirement_of_the_wheel_shows(review: Review) -> None:
         '  - METADATA + "Requires-Dist: evil"',
         '  - METADATA + "Version: 0.1+1"',
     ]
+
+
+def test_a_long_description_hides_no_requirement(review: Review) -> None:
+    description = "\n" + "".join(f"line {number}\n" for number in range(300))
+    hundred = "".join(f"Classifier: {number}\n" for number in range(150))
+    evil = METADATA + f"{hundred}Requires-Dist: {'a' * 300}\nRequires-Dist: evil\n{description}"
+    review.wheels({}, {}, evil)
+    lines = review.parts()[1]
+    assert '  - METADATA + "Requires-Dist: evil"' in lines
+    assert any(line.endswith('aaa" (the first 200 of 315 characters)') for line in lines)
+    assert lines[-1] == "- ... and 200 more lines of METADATA"
 
 
 def test_an_entry_point_of_the_wheel_shows(review: Review) -> None:

@@ -103,6 +103,20 @@ def test_many_fields_of_one_section_push_none_of_another_off_the_page(plans) -> 
     assert text.index("run_as") < text.index("tags")
 
 
+def test_many_parameters_of_a_task_hide_no_other_field_of_it(plans) -> None:
+    notebook = {
+        "base_parameters": {f"p{number:02}": "x" for number in range(50)},
+        "notebook_path": "/Workspace/Users/eve/nb",
+    }
+    cluster = {"init_scripts": [{"workspace": {"destination": "/Workspace/Users/eve/init"}}]}
+    task = {"task_key": "t", "notebook_task": notebook, "new_cluster": cluster}
+    text = plans.show(plans.Plan(plan_of(jobs__x=created(tasks=[task]))))
+    assert "eve/nb" in text and "eve/init" in text
+    inside = "tasks[task_key='t'].notebook_task.base_parameters"
+    assert f"{inside}.p39" in text and f"{inside}.p40" not in text
+    assert f"  - ... and 10 more fields of {inside}\n" in text
+
+
 def test_of_many_resources_all_are_named_and_what_is_lost_comes_first(plans) -> None:
     many = {f"jobs__j{number:03}": created(name="x") for number in range(130)}
     text = plans.show(plans.Plan(plan_of(**many, schemas__zz={"action": "delete"})))
@@ -124,6 +138,27 @@ def test_long_values_are_cut_around_their_first_difference(plans) -> None:
     assert "from aselect" in text and "from bselect" in text
     assert "(728 characters)" in text
     assert max(map(len, text.splitlines())) < 250
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "further"),
+    [
+        ("1" + "x" * 300, "2" + "x" * 300 + "; GRANT ALL TO eve", True),
+        ("1" + "x" * 300 + "a" + "x" * 50, "2" + "x" * 300 + "b" + "x" * 50, True),
+        ("1" + "x" * 10, "2" + "x" * 300 + "; GRANT ALL TO eve", True),
+        ("1" + "x" * 300, "2" + "x" * 300, False),
+        ("1" + "x" * 300, "2345" + "x" * 300, False),
+        ("x" * 300, "x" * 301, False),
+        ("1" + "x" * 10, "2" + "x" * 10, False),
+        (None, "x" * 300, False),
+    ],
+    ids=range(8),
+)
+def test_what_differs_after_the_cut_is_said(
+    plans, old: str | None, new: str, further: bool
+) -> None:
+    text = plans.show(plans.Plan(changed(**{"tasks[0].sql": update(old, new)})))
+    assert ("(differs further on)" in text) is further
 
 
 def test_a_long_list_is_shown_by_what_differs(plans) -> None:

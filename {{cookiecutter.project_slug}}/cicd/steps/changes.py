@@ -3,23 +3,29 @@
 import hashlib
 import re
 import stat
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 from zipfile import ZipFile, ZipInfo
 
 from texts import cut, quoted
 
-MOST_LINES = 100  # of a part
+MOST_LINES = 100  # about new files of a folder, or the wheel's description
 LONGEST = 200  # characters of a line, or of a link's target
-# What decides about production comes first, and no other change can push it off the list.
+# What decides about production comes first, and all of it is shown.
 DECIDING = (
     r"cicd/",
+    r"ops/",
+    r"(GNUm|M|m)akefile$",
     r"(databricks|bundle)\.ya?ml$",
     r"resources/",
     r"accepted_differences\.yml$",
     r"\.databricks/",  # may hold values of variables
     r"pyproject\.toml$",
     r"uv\.lock$",
+    r"(?s:.)*\.ya?ml$",  # the bundle may include it
+    r"[^/]*\.(dist-info|data)/",  # of a wheel: what it needs, and its entry points
+    r"(?s:.)*\.pth$",  # Python runs it when it starts
 )
 METADATA, RECORD = ".dist-info/METADATA", ".dist-info/RECORD"
 
@@ -127,24 +133,52 @@ def part_of(name: str) -> int:
     return next(deciding, len(DECIDING))
 
 
+def folder_of(name: str) -> str:
+    """Returns the folder that a file is in."""
+    return quoted(f"{name.rpartition('/')[0] or '.'}/")
+
+
 def differences(old: Files, new: Files) -> list[str]:
-    """Returns a line for each file that was added, changed or removed; parts cut with a count."""
+    """Returns a line for each file that was added, changed or removed.
+
+    Of a folder's new files that decide nothing, the first are named and the others counted: they
+    push off nothing else.
+    """
     changed = sorted(name for name in old | new if old.get(name) != new.get(name))
-    lines = []
-    for number in range(len(DECIDING) + 1):
-        part = [difference(name, old, new) for name in changed if part_of(name) == number]
-        lines += cut(part, MOST_LINES, "files")
+    parts = {name: part_of(name) for name in changed}
+    new_only = [name for name in changed if name not in old and parts[name] == len(DECIDING)]
+    others = sorted(parts.keys() - set(new_only), key=lambda name: (parts[name], name))
+    lines = [difference(name, old, new) for name in others]
+    for folder, names in groupby(sorted(new_only, key=folder_of), folder_of):
+        added = [difference(name, old, new) for name in names]
+        lines += cut(added, MOST_LINES, f"files in {folder}")
     return lines or ["- nothing"]
+
+
+def head_and_body(metadata: list[str]) -> tuple[list[str], list[str]]:
+    """Returns the fields of METADATA, and the description below them."""
+    at = metadata.index("") if "" in metadata else len(metadata)
+    return metadata[:at], metadata[at:]
+
+
+def line_text(line: str) -> str:
+    """Returns a line of METADATA, and how long it is if it is cut."""
+    cut_off = f" (the first {LONGEST} of {len(line)} characters)" if len(line) > LONGEST else ""
+    return quoted(line[:LONGEST]) + cut_off
+
+
+def line_differences(old: list[str], new: list[str]) -> list[str]:
+    """Returns the lines that only one of two texts has."""
+    return [
+        f"  - METADATA {sign} {line_text(line)}"
+        for sign, own, other in (("-", old, set(new)), ("+", new, set(old)))
+        for line in own
+        if line not in other
+    ]
 
 
 def wheel_differences(old: Wheel, new: Wheel) -> list[str]:
     """Returns a line for each file of a wheel that differs, and for each line of its METADATA."""
-    lines = differences(old.files, new.files)
-    signs = (("-", old.metadata, new.metadata), ("+", new.metadata, old.metadata))
-    metadata = [
-        f"  - METADATA {sign} {quoted(line[:LONGEST])}"
-        for sign, own, other in signs
-        for line in own
-        if line not in other
-    ]
-    return lines + cut(metadata, MOST_LINES, "lines of METADATA")
+    pairs = zip(head_and_body(old.metadata), head_and_body(new.metadata), strict=True)
+    head, body = (line_differences(*pair) for pair in pairs)
+    return differences(old.files, new.files) + head + cut(body, MOST_LINES, "lines of METADATA")

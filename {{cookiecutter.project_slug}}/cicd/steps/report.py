@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from textwrap import indent
 
 import names
+from fields import PART
 from hiding import redacted
 from model import ACTIONS, DESTRUCTIVE, RIGHTS, Plan
 from texts import cut, printable
@@ -48,6 +49,18 @@ def by_section(every: list[Line]) -> dict[str, list[Line]]:
         sections[section(line)].append(line)
     place = {name: number for number, name in enumerate(FIRST)}
     return dict(sorted(sections.items(), key=lambda item: place.get(item[0], len(FIRST))))
+
+
+def by_parent(every: list[Line]) -> dict[str, list[Line]]:
+    """Returns the fields of a section by what they are a part of.
+
+    Each is cut by itself: many parameters of a task do not push off its notebook.
+    """
+    parents = defaultdict(list)
+    for line in every:
+        starts = [part.start() for part in PART.finditer(line.path)]
+        parents[line.path[: starts[-1]] if starts else ""].append(line)
+    return parents
 
 
 def field_lines(plan: Plan, key: str) -> list[Line]:
@@ -100,7 +113,8 @@ def resource(plan: Plan, key: str, wheels: Counter[str]) -> str:
     most = len(others) if key.endswith(RIGHTS) else MOST_FIELDS  # rights are shown to the last
     below = [
         text
-        for name, part in by_section(others).items()
+        for section_lines in by_section(others).values()
+        for name, part in by_parent(section_lines).items()
         for text in cut([field_text(line, action) for line in part], most, f"fields of {name}")
     ]
     return "\n".join([title, *(indent(text, "  ") for text in below)])
