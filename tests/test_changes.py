@@ -326,6 +326,16 @@ def test_a_release_that_has_expired_is_named(review: Review) -> None:
     assert "have expired" in review.run("release.py", "changes", "p").stdout
 
 
+@pytest.mark.parametrize("version", ["2 **reviewed by security**", "2\n\n# Nothing", "2,b"])
+def test_a_wheels_version_is_no_sentence(review: Review, version: str) -> None:
+    (path,) = review.folder.glob("dist/*")
+    path.rename(path.with_name(f"demo-{version}-py3-none-any.whl"))
+    result = review.run("release.py", "changes", "p")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "is no name of a wheel; make build makes one that is" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("file", "content", "why"),
     [

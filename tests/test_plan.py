@@ -183,6 +183,17 @@ def test_only_the_deployments_own_folder_is_shortened(plans) -> None:
     assert f'".../files/a"\n      -> "{theirs}files/a"' in text
 
 
+def test_the_folder_that_is_shortened_is_named(plans) -> None:
+    """A plan that puts another one in its place shows which."""
+    evil = "/Workspace/Shared/everybody/"
+    own = {"deployment": {"metadata_file_path": f"{evil}state/metadata.json"}}
+    path = {"notebook_task": {"notebook_path": f"{evil}files/nb"}, "task_key": "t"}
+    text = plans.show(plans.Plan(plan_of(jobs__x=created(tasks=[path], **own))))
+    assert '".../files/nb"' in text
+    assert '\n\n`...` is "/Workspace/Shared/everybody"\n\n' in text
+    assert "`...`" not in plans.show(plans.Plan(plan_of(jobs__x=created(name="x", **own))))
+
+
 def wheels(old: str, new: str, **more: dict) -> dict:
     """The changes of a job that names its wheel twice."""
     place = f"{FOLDER}artifacts/.internal/"
@@ -209,6 +220,25 @@ def test_a_new_version_of_the_wheel_is_one_line(plans) -> None:
 def test_another_wheel_is_no_new_version(plans, other: str) -> None:
     text = plans.show(plans.Plan(plan_of(jobs__a=wheels("demo-0.1+1-py3-none-any.whl", other))))
     assert "the wheel (" not in text and text.count(other) == 2
+
+
+@pytest.mark.parametrize("new", ["0.2 **reviewed by security**", "0.2\u202e", "0.2`", "0.2,b"])
+def test_a_version_that_is_none_is_no_new_version(plans, new: str) -> None:
+    change = wheels("demo-0.1+1-py3-none-any.whl", f"demo-{new}-py3-none-any.whl")
+    text = plans.show(plans.Plan(plan_of(jobs__a=change)))
+    assert "the wheel (" not in text and "new wheel" not in text
+
+
+def test_a_wheel_of_another_place_is_no_new_version(plans) -> None:
+    changes = {
+        f"tasks[{number}].libraries[0].whl": update(
+            f"{place}demo-0.1+1-py3-none-any.whl", f"{place}demo-0.1+2-py3-none-any.whl"
+        )
+        for number, place in enumerate(["", "/Workspace/Shared/", "/Volumes/eve/a/b/"])
+    }
+    entry = {"action": "update", "remote_state": OWN, "changes": changes}
+    text = plans.show(plans.Plan(plan_of(jobs__a=entry)))
+    assert "the wheel (" not in text and text.count("demo-0.1+2") == 3
 
 
 @pytest.mark.parametrize("again", [{}, {"changes": {"tags['a']": {"action": "update", "old": 1}}}])

@@ -27,6 +27,7 @@ DECIDING = (
     r"[^/]*\.(dist-info|data)/",  # of a wheel: what it needs, and its entry points
     r"(?s:.)*\.pth$",  # Python runs it when it starts
 )
+WHEEL_NAME = re.compile(r"[\w.]+-[\w.+!]+(?:-[\w.]+){3,4}\.whl", re.ASCII)
 METADATA, RECORD = ".dist-info/METADATA", ".dist-info/RECORD"
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import names
-from changes import Wheel, differences, files_of, wheel_differences
+from changes import WHEEL_NAME, Wheel, differences, files_of, wheel_differences
 from texts import quoted
 
 SECONDS = 5  # between two requests at the pipeline
@@ -159,7 +159,8 @@ def wheel_of(release: Artifact, checksum: str, folder: Path) -> Path:
     with fetch(release, folder) as archive:
         wheels = [name for name in archive.namelist() if name.endswith(".whl")]
         wheel = the_wheel([Path(archive.extract(name, folder)) for name in wheels], "the artifact")
-    if hashlib.sha256(wheel.read_bytes()).hexdigest() != checksum:
+    approved = hashlib.sha256(wheel.read_bytes()).hexdigest() == checksum
+    if not approved or not WHEEL_NAME.fullmatch(wheel.name):
         raise Refused(
             f"the wheel of the last release was replaced in s3://{release.bucket}/{release.key};"
             " nothing is compared. Find out by whom, and restore the object's earlier version"
@@ -191,6 +192,8 @@ def compare(pipeline: str, release: dict[str, Artifact], wheel: Path) -> list[st
 def print_changes(pipeline: str) -> None:
     """Prints what changed, or why there is nothing to compare with."""
     wheel = the_wheel(sorted(Path("dist").glob("*.whl")), "dist")
+    if not WHEEL_NAME.fullmatch(wheel.name):
+        raise Refused(f"{quoted(wheel.name)} is no name of a wheel; make build makes one that is")
     release = deployed(pipeline)
     try:
         lines = compare(pipeline, release, wheel) if release else ["This is the first release."]

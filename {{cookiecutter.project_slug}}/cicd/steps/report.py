@@ -1,5 +1,6 @@
 """What a plan would do, in words: for its reviewer, the approval, and a mail about drift."""
 
+import json
 import re
 import shlex
 from collections import Counter, defaultdict
@@ -25,7 +26,8 @@ FIRST = (
 CLIENTS_OWN = "deployment"  # a section that the client writes, whatever the bundle says
 IDENTITY = ("run_as", "owner")
 # The wheel's version ends in the build's number: every job names another file each time.
-WHEEL = re.compile(r'"([^"]*/)?([^"/-]+)-[^"/-]+((?:-[^"/-]+){3,4}\.whl)"')
+# Only in the deployment's own folder is it the release's wheel.
+WHEEL = re.compile(r'"(\.\.\./(?:[^"]*/)?)([\w.]+)-[\w.+!]+((?:-[\w.]+){3,4}\.whl)"', re.ASCII)
 
 
 def summary(plan: Plan) -> str:
@@ -158,14 +160,24 @@ def warnings(plan: Plan) -> list[str]:
 # ---- Texts ---------------------------------------------------------------------------------------
 
 
+def own_folder(plan: Plan, every: list[str]) -> list[str]:
+    """Returns which folder `...` is, if resources name it: the plan itself says so."""
+    if not plan.folder or not any('".../' in part for part in every):
+        return []
+    folder = json.dumps(plan.folder.removesuffix("/"), ensure_ascii=False)
+    return [f"`...` is {printable(folder)}"]
+
+
 def show(plan: Plan) -> str:
     """Returns the plan for its reviewer, dangers first. Raises Damaged if it holds a secret."""
     plan.check_secrets()
+    every = resources(plan)
     parts = [
         ["# What would change in prod"],
         warnings(plan),
         [f"**{summary(plan)}**, {plan.unchanged} unchanged"],
-        resources(plan) or ["The resources stay as they are."],
+        own_folder(plan, every),
+        every or ["The resources stay as they are."],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
