@@ -1,5 +1,6 @@
 """cicd/steps/release.py changes: what a reviewer reads of files, wheel and author."""
 
+import hashlib
 import json
 import shlex
 import stat
@@ -29,6 +30,8 @@ elif words[1] == "get-pipeline-state":
     print(json.dumps("e-2"))
 elif words[1] == "get-commit":
     print(json.dumps((here / "author").read_text()))
+elif "resolvedConfiguration" in str(words):
+    print((here / "approved").read_text())
 elif "pipelineExecutionId=e-2" in words:
     print(json.dumps(["b", "new.zip"]))
 else:
@@ -93,10 +96,16 @@ class Review:
             path.unlink()
         (self.folder / "wheel.zip").unlink(missing_ok=True)
         before = wheel(self.folder, "0.1+1", old)
+        self.approve(hashlib.sha256(before.read_bytes()).hexdigest())
         with zipfile.ZipFile(self.folder / "wheel.zip", "w") as archive:
             archive.write(before, f"dist/{before.name}")
         before.unlink()
         wheel(self.folder / "dist", "0.1+2", new, metadata)
+
+    def approve(self, checksum: str) -> None:
+        """Sets the checksum that the last release was approved with."""
+        variables = [{"name": "WHEEL_SHA256", "value": checksum}]
+        (self.folder / "approved").write_text(json.dumps(json.dumps(variables)))
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess:
         """Runs a step beside the wheel."""
@@ -184,7 +193,32 @@ def test_what_decides_about_production_is_first_and_not_pushed_off(review: Revie
     review.sources({}, many | dict.fromkeys(deciding, b"x"))
     lines = review.parts()[0]
     assert lines[:7] == [f"- added {name}" for name in deciding]
-    assert lines[-1] == "- ... and 400 more files"
+    assert lines[-1] == "- ... and 400 more files in a/"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ops/stack.py", "Makefile", "GNUmakefile", "more/x.yml", "a/x.yaml", "\n.yml", "z.pth"],
+)
+def test_all_that_decides_is_shown_to_the_last(review: Review, name: str) -> None:
+    many = {f"{name.rpartition('/')[0] or '.'}/{number:04}": b"" for number in range(200)}
+    yml = {f"a/{number:04}.yml": b"" for number in range(200)}
+    review.sources({}, many | yml | {name: b"x"})
+    lines = review.parts()[0]
+    assert any(line.endswith((name, '\\n.yml"')) for line in lines[:203])
+    assert "- added a/0199.yml" in lines
+
+
+def test_many_new_files_push_off_no_changed_or_removed_one(review: Review) -> None:
+    old = {f"src/{number:04}.py": b"good" for number in range(150)}
+    changed = {name: b"evil" for name in list(old)[1:]}
+    new = {f"a/{number:04}.txt": b"" for number in range(101)} | {"b/evil.py": b""}
+    review.sources(old, changed | new)
+    lines = review.parts()[0]
+    assert lines[0] == "- removed src/0000.py" and "- changed src/0149.py" in lines
+    assert lines[-2:] == ["- ... and 1 more files in a/", "- added b/evil.py"]
+    review.wheels(old, changed | new)
+    assert review.parts()[1] == lines
 
 
 @pytest.mark.parametrize(
@@ -238,9 +272,48 @@ def test_a_new_requirement_of_the_wheel_shows(review: Review) -> None:
     ]
 
 
+def test_a_long_description_hides_no_requirement(review: Review) -> None:
+    description = "\n" + "".join(f"line {number}\n" for number in range(300))
+    hundred = "".join(f"Classifier: {number}\n" for number in range(150))
+    evil = METADATA + f"{hundred}Requires-Dist: {'a' * 300}\nRequires-Dist: evil\n{description}"
+    review.wheels({}, {}, evil)
+    lines = review.parts()[1]
+    assert '  - METADATA + "Requires-Dist: evil"' in lines
+    assert any(line.endswith('aaa" (the first 200 of 315 characters)') for line in lines)
+    assert lines[-1] == "- ... and 200 more lines of METADATA"
+
+
 def test_an_entry_point_of_the_wheel_shows(review: Review) -> None:
     review.wheels({"OWN/entry_points.txt": b"a"}, {"OWN/entry_points.txt": b"b", "x.pth": b""})
     assert review.parts()[1] == ["- changed .dist-info/entry_points.txt", "- added x.pth"]
+
+
+@pytest.mark.parametrize("name", ["entry_points.txt", "METADATA"])
+def test_a_twin_hides_no_file_of_the_wheel(review: Review, name: str) -> None:
+    """A file whose whole name is what the other one's name is shortened to."""
+    old = {} if name == "METADATA" else {f"OWN/{name}": b"good"}
+    new = {} if name == "METADATA" else {f"OWN/{name}": b"evil"}
+    review.wheels(old, new | {f".dist-info/{name}": b"good"}, METADATA.replace("pyyaml", "evil"))
+    assert f"- added demo-0.1+2.dist-info/{name}" in review.parts()[1]
+
+
+def test_only_the_wheels_own_record_is_left_out(review: Review) -> None:
+    review.wheels({}, {".dist-info/RECORD": b"x", "demo-0.1+1.dist-info/RECORD": b"x"})
+    assert review.parts()[1] == [
+        "- added .dist-info/RECORD",
+        "- added demo-0.1+1.dist-info/RECORD",
+    ]
+
+
+def test_a_twin_hides_no_name_that_is_twice(review: Review) -> None:
+    review.wheels({"demo/__init__.py (again: 2)": b"x"}, {})
+    with (
+        pytest.warns(UserWarning, match="Duplicate"),
+        zipfile.ZipFile(next(review.folder.glob("dist/*")), "a") as archive,
+    ):
+        archive.writestr(entry("demo/__init__.py"), b"evil")
+        archive.writestr(entry("demo/__init__.py (again: 2)"), b"x")
+    assert '- changed "demo/__init__.py (again: 2)"' in review.parts()[1]
 
 
 def test_before_the_first_release_there_is_nothing_to_compare(review: Review) -> None:
@@ -251,6 +324,16 @@ def test_before_the_first_release_there_is_nothing_to_compare(review: Review) ->
 def test_a_release_that_has_expired_is_named(review: Review) -> None:
     (review.folder / "old.zip").unlink()
     assert "have expired" in review.run("release.py", "changes", "p").stdout
+
+
+@pytest.mark.parametrize("version", ["2 **reviewed by security**", "2\n\n# Nothing", "2,b"])
+def test_a_wheels_version_is_no_sentence(review: Review, version: str) -> None:
+    (path,) = review.folder.glob("dist/*")
+    path.rename(path.with_name(f"demo-{version}-py3-none-any.whl"))
+    result = review.run("release.py", "changes", "p")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "is no name of a wheel; make build makes one that is" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -267,6 +350,31 @@ def test_what_cannot_be_compared_stops_in_a_line(
     result = review.run("release.py", "changes", "p")
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith(why) and result.stderr.count("\n") == 1
+
+
+def test_the_last_releases_wheel_is_the_one_that_was_approved(review: Review) -> None:
+    """QA may write to its key at any time: a copy of the new wheel would show no change."""
+    review.wheels({}, {"demo/evil.py": b"evil"})
+    copied = wheel(review.folder, "0.1+1", {"demo/evil.py": b"evil"})
+    with zipfile.ZipFile(review.folder / "wheel.zip", "w") as archive:
+        archive.write(copied, f"dist/NoSuchKey-{copied.name}")
+    result = review.run("release.py", "changes", "p")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "the wheel of the last release was replaced in s3://b/wheel.zip" in result.stderr
+    assert "restore the object's earlier version" in result.stderr
+
+
+@pytest.mark.parametrize("approved", ["null", '"[]"'])
+def test_a_release_without_a_checksum_is_compared_by_its_sources(
+    review: Review, approved: str
+) -> None:
+    (review.folder / "approved").write_text(approved)
+    review.sources({}, {"a": b""})
+    files, inside = review.parts()
+    assert files == ["- added a"]
+    assert inside == ["- not compared: nobody can tell which wheel was approved with that release"]
+    result = review.run("deployed.py", "p", "release")
+    assert "the deployed release has no WHEEL_SHA256; deploy once more" in result.stderr
 
 
 # ---- Who wrote it --------------------------------------------------------------------------------

@@ -103,6 +103,20 @@ def test_many_fields_of_one_section_push_none_of_another_off_the_page(plans) -> 
     assert text.index("run_as") < text.index("tags")
 
 
+def test_many_parameters_of_a_task_hide_no_other_field_of_it(plans) -> None:
+    notebook = {
+        "base_parameters": {f"p{number:02}": "x" for number in range(50)},
+        "notebook_path": "/Workspace/Users/eve/nb",
+    }
+    cluster = {"init_scripts": [{"workspace": {"destination": "/Workspace/Users/eve/init"}}]}
+    task = {"task_key": "t", "notebook_task": notebook, "new_cluster": cluster}
+    text = plans.show(plans.Plan(plan_of(jobs__x=created(tasks=[task]))))
+    assert "eve/nb" in text and "eve/init" in text
+    inside = "tasks[task_key='t'].notebook_task.base_parameters"
+    assert f"{inside}.p39" in text and f"{inside}.p40" not in text
+    assert f"  - ... and 10 more fields of {inside}\n" in text
+
+
 def test_of_many_resources_all_are_named_and_what_is_lost_comes_first(plans) -> None:
     many = {f"jobs__j{number:03}": created(name="x") for number in range(130)}
     text = plans.show(plans.Plan(plan_of(**many, schemas__zz={"action": "delete"})))
@@ -126,6 +140,27 @@ def test_long_values_are_cut_around_their_first_difference(plans) -> None:
     assert max(map(len, text.splitlines())) < 250
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "further"),
+    [
+        ("1" + "x" * 300, "2" + "x" * 300 + "; GRANT ALL TO eve", True),
+        ("1" + "x" * 300 + "a" + "x" * 50, "2" + "x" * 300 + "b" + "x" * 50, True),
+        ("1" + "x" * 10, "2" + "x" * 300 + "; GRANT ALL TO eve", True),
+        ("1" + "x" * 300, "2" + "x" * 300, False),
+        ("1" + "x" * 300, "2345" + "x" * 300, False),
+        ("x" * 300, "x" * 301, False),
+        ("1" + "x" * 10, "2" + "x" * 10, False),
+        (None, "x" * 300, False),
+    ],
+    ids=range(8),
+)
+def test_what_differs_after_the_cut_is_said(
+    plans, old: str | None, new: str, further: bool
+) -> None:
+    text = plans.show(plans.Plan(changed(**{"tasks[0].sql": update(old, new)})))
+    assert ("(differs further on)" in text) is further
+
+
 def test_a_long_list_is_shown_by_what_differs(plans) -> None:
     items = [f"--option{number}=value{number}" for number in range(40)]
     change = update(items, [*items[:30], "--catalog=evil", *items[31:]])
@@ -146,6 +181,17 @@ def test_only_the_deployments_own_folder_is_shortened(plans) -> None:
     entry = {"action": "update", "remote_state": OWN, "changes": {"tasks[0].path": change}}
     text = plans.show(plans.Plan(plan_of(jobs__x=entry)))
     assert f'".../files/a"\n      -> "{theirs}files/a"' in text
+
+
+def test_the_folder_that_is_shortened_is_named(plans) -> None:
+    """A plan that puts another one in its place shows which."""
+    evil = "/Workspace/Shared/everybody/"
+    own = {"deployment": {"metadata_file_path": f"{evil}state/metadata.json"}}
+    path = {"notebook_task": {"notebook_path": f"{evil}files/nb"}, "task_key": "t"}
+    text = plans.show(plans.Plan(plan_of(jobs__x=created(tasks=[path], **own))))
+    assert '".../files/nb"' in text
+    assert '\n\n`...` is "/Workspace/Shared/everybody"\n\n' in text
+    assert "`...`" not in plans.show(plans.Plan(plan_of(jobs__x=created(name="x", **own))))
 
 
 def wheels(old: str, new: str, **more: dict) -> dict:
@@ -174,6 +220,25 @@ def test_a_new_version_of_the_wheel_is_one_line(plans) -> None:
 def test_another_wheel_is_no_new_version(plans, other: str) -> None:
     text = plans.show(plans.Plan(plan_of(jobs__a=wheels("demo-0.1+1-py3-none-any.whl", other))))
     assert "the wheel (" not in text and text.count(other) == 2
+
+
+@pytest.mark.parametrize("new", ["0.2 **reviewed by security**", "0.2\u202e", "0.2`", "0.2,b"])
+def test_a_version_that_is_none_is_no_new_version(plans, new: str) -> None:
+    change = wheels("demo-0.1+1-py3-none-any.whl", f"demo-{new}-py3-none-any.whl")
+    text = plans.show(plans.Plan(plan_of(jobs__a=change)))
+    assert "the wheel (" not in text and "new wheel" not in text
+
+
+def test_a_wheel_of_another_place_is_no_new_version(plans) -> None:
+    changes = {
+        f"tasks[{number}].libraries[0].whl": update(
+            f"{place}demo-0.1+1-py3-none-any.whl", f"{place}demo-0.1+2-py3-none-any.whl"
+        )
+        for number, place in enumerate(["", "/Workspace/Shared/", "/Volumes/eve/a/b/"])
+    }
+    entry = {"action": "update", "remote_state": OWN, "changes": changes}
+    text = plans.show(plans.Plan(plan_of(jobs__a=entry)))
+    assert "the wheel (" not in text and text.count("demo-0.1+2") == 3
 
 
 @pytest.mark.parametrize("again", [{}, {"changes": {"tags['a']": {"action": "update", "old": 1}}}])

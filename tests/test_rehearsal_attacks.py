@@ -107,6 +107,20 @@ def test_what_is_put_into_the_wheels_artifact_does_not_run_in_the_drift_build(
         assert (build.status, build.exported["DRIFT_STATUS"]) == ("SUCCEEDED", "in-sync")
 
 
+def test_a_replaced_wheel_is_not_compared_with_the_next(deploying: Path, rehearsal) -> None:
+    with rehearsal(deploying) as played:
+        first = played.push()
+        assert first.status == "Succeeded", said(first, first.stopped_in.name)
+        (path,) = (played.repository / "built").glob("*.whl")
+        put_into_wheel(played, first, {f"dist/{path.name}": path.read_bytes() + b"another"})
+        (played.repository / "a.md").write_text("a")
+        second = played.push()
+        assert second.stopped_in.name == "Review"
+        text = log(second, "Review")
+        assert "the wheel of the last release was replaced" in text
+        assert "In the wheel" not in text
+
+
 def test_a_replaced_wheel_is_not_compared_with_production(deploying: Path, rehearsal) -> None:
     with rehearsal(deploying) as played:
         execution = played.push()

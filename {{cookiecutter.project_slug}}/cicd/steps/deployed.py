@@ -8,29 +8,15 @@ in there, nobody has approved it.
 
 import argparse
 import hashlib
-import json
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
 import names
-from release import DEPLOYED, Artifact, Refused, aws, deployed, fetch
+from release import Artifact, Refused, approved_checksum, deployed, fetch
 
 NOTHING = 3  # exit code
-CONFIGURATION = DEPLOYED.partition(".input.")[0] + (
-    ".input.resolvedConfiguration.EnvironmentVariables"
-)
-
-
-def approved_checksum(pipeline: str) -> str:
-    """Returns the SHA-256 of the wheel that was approved with the release. Raises Refused."""
-    call = ("codepipeline", "list-action-executions", "--pipeline-name", pipeline)
-    text = json.loads(aws(*call, "--query", CONFIGURATION) or "null")
-    variables = {item["name"]: item["value"] for item in json.loads(text or "[]")}
-    if "WHEEL_SHA256" not in variables:
-        raise Refused("the deployed release has no WHEEL_SHA256; deploy once more: make start")
-    return str(variables["WHEEL_SHA256"])
 
 
 def take_wheel(artifact: zipfile.ZipFile, checksum: str, dist: Path) -> None:
@@ -47,11 +33,14 @@ def take_wheel(artifact: zipfile.ZipFile, checksum: str, dist: Path) -> None:
 
 def fetch_release(pipeline: str, release: dict[str, Artifact], folder: Path) -> None:
     """Fills a folder with a release. Raises Refused."""
+    checksum = approved_checksum(pipeline)
+    if not checksum:
+        raise Refused("the deployed release has no WHEEL_SHA256; deploy once more: make start")
     with tempfile.TemporaryDirectory() as scratch:
         with fetch(release[names.SOURCE], Path(scratch)) as source:
             source.extractall(folder)
         with fetch(release[names.WHEEL], Path(scratch)) as artifact:
-            take_wheel(artifact, approved_checksum(pipeline), folder / "dist")
+            take_wheel(artifact, checksum, folder / "dist")
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ also what the build made, and may lack what an archive has. The wheel is the one
 """
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import names
-from changes import Wheel, differences, files_of, wheel_differences
+from changes import WHEEL_NAME, Wheel, differences, files_of, wheel_differences
 from texts import quoted
 
 SECONDS = 5  # between two requests at the pipeline
@@ -32,6 +33,10 @@ DEPLOYED = (
     f"actionExecutionDetails[?stageName=='{names.PRODUCTION}' && actionName=='{names.DEPLOY}'"
     " && status=='Succeeded'] | [0]"
     ".input.inputArtifacts[].[name, s3location.bucket, s3location.key]"
+)
+# What the approval of that release had handed on to its Deploy.
+CONFIGURATION = DEPLOYED.partition(".input.")[0] + (
+    ".input.resolvedConfiguration.EnvironmentVariables"
 )
 # The commit's files that the pipeline has handed to an execution.
 REVIEWED = (
@@ -110,6 +115,14 @@ def deployed(pipeline: str) -> dict[str, Artifact]:
     return {name: Artifact(bucket, key) for name, bucket, key in rows}
 
 
+def approved_checksum(pipeline: str) -> str:
+    """Returns the SHA-256 of the wheel that was approved with that release; "" if it has none."""
+    call = ("codepipeline", "list-action-executions", "--pipeline-name", pipeline)
+    text = json.loads(aws(*call, "--query", CONFIGURATION) or "null")
+    variables = {item["name"]: item["value"] for item in json.loads(text or "[]")}
+    return str(variables.get("WHEEL_SHA256", ""))
+
+
 def reviewed(pipeline: str) -> Artifact:
     """Returns the sources of the execution that is in review. Raises Refused."""
     execution = latest(pipeline, "pipelineExecutionId", names.REVIEW)
@@ -138,28 +151,49 @@ def the_wheel(paths: list[Path], place: str) -> Path:
     return paths[0]
 
 
-def wheel_of(release: Artifact, folder: Path) -> Path:
-    """Returns the wheel of an artifact, in a folder. Raises Refused."""
+def wheel_of(release: Artifact, checksum: str, folder: Path) -> Path:
+    """Returns the wheel of an artifact, in a folder. Raises Refused if it is another one.
+
+    QA's build may write to its key at any time. Names no file of the artifact, for the same reason.
+    """
     with fetch(release, folder) as archive:
         wheels = [name for name in archive.namelist() if name.endswith(".whl")]
-        return the_wheel([Path(archive.extract(name, folder)) for name in wheels], "the artifact")
+        wheel = the_wheel([Path(archive.extract(name, folder)) for name in wheels], "the artifact")
+    approved = hashlib.sha256(wheel.read_bytes()).hexdigest() == checksum
+    if not approved or not WHEEL_NAME.fullmatch(wheel.name):
+        raise Refused(
+            f"the wheel of the last release was replaced in s3://{release.bucket}/{release.key};"
+            " nothing is compared. Find out by whom, and restore the object's earlier version"
+        )
+    return wheel
+
+
+def inside(release: Artifact, checksum: str, wheel: Path, folder: Path) -> list[str]:
+    """Returns what changed in the wheel, as lines of Markdown. Raises Refused."""
+    if not checksum:
+        why = "nobody can tell which wheel was approved with that release"
+        return [f"## In the wheel: {quoted(wheel.name)}", "", f"- not compared: {why}"]
+    before = wheel_of(release, checksum, folder)
+    title = f"## In the wheel: {quoted(before.name)} -> {quoted(wheel.name)}"
+    return [title, "", *wheel_differences(Wheel(before), Wheel(wheel))]
 
 
 def compare(pipeline: str, release: dict[str, Artifact], wheel: Path) -> list[str]:
     """Returns what changed, as lines of Markdown. Raises Refused if an artifact has expired."""
+    checksum = approved_checksum(pipeline)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         with fetch(release[names.SOURCE], folder) as old, fetch(reviewed(pipeline), folder) as new:
             files = differences(files_of(old), files_of(new))
-        before = wheel_of(release[names.WHEEL], folder)
-        inside = wheel_differences(Wheel(before), Wheel(wheel))
-    wheels = f"## In the wheel: {quoted(before.name)} -> {quoted(wheel.name)}"
-    return ["## Files, since the last release", "", *files, "", wheels, "", *inside]
+        wheels = inside(release[names.WHEEL], checksum, wheel, folder)
+    return ["## Files, since the last release", "", *files, "", *wheels]
 
 
 def print_changes(pipeline: str) -> None:
     """Prints what changed, or why there is nothing to compare with."""
     wheel = the_wheel(sorted(Path("dist").glob("*.whl")), "dist")
+    if not WHEEL_NAME.fullmatch(wheel.name):
+        raise Refused(f"{quoted(wheel.name)} is no name of a wheel; make build makes one that is")
     release = deployed(pipeline)
     try:
         lines = compare(pipeline, release, wheel) if release else ["This is the first release."]

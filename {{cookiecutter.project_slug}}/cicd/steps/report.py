@@ -1,11 +1,13 @@
 """What a plan would do, in words: for its reviewer, the approval, and a mail about drift."""
 
+import json
 import re
 import shlex
 from collections import Counter, defaultdict
 from textwrap import indent
 
 import names
+from fields import PART
 from hiding import redacted
 from model import ACTIONS, DESTRUCTIVE, RIGHTS, Plan
 from texts import cut, printable
@@ -24,7 +26,8 @@ FIRST = (
 CLIENTS_OWN = "deployment"  # a section that the client writes, whatever the bundle says
 IDENTITY = ("run_as", "owner")
 # The wheel's version ends in the build's number: every job names another file each time.
-WHEEL = re.compile(r'"([^"]*/)?([^"/-]+)-[^"/-]+((?:-[^"/-]+){3,4}\.whl)"')
+# Only in the deployment's own folder is it the release's wheel.
+WHEEL = re.compile(r'"(\.\.\./(?:[^"]*/)?)([\w.]+)-[\w.+!]+((?:-[\w.]+){3,4}\.whl)"', re.ASCII)
 
 
 def summary(plan: Plan) -> str:
@@ -48,6 +51,18 @@ def by_section(every: list[Line]) -> dict[str, list[Line]]:
         sections[section(line)].append(line)
     place = {name: number for number, name in enumerate(FIRST)}
     return dict(sorted(sections.items(), key=lambda item: place.get(item[0], len(FIRST))))
+
+
+def by_parent(every: list[Line]) -> dict[str, list[Line]]:
+    """Returns the fields of a section by what they are a part of.
+
+    Each is cut by itself: many parameters of a task do not push off its notebook.
+    """
+    parents = defaultdict(list)
+    for line in every:
+        starts = [part.start() for part in PART.finditer(line.path)]
+        parents[line.path[: starts[-1]] if starts else ""].append(line)
+    return parents
 
 
 def field_lines(plan: Plan, key: str) -> list[Line]:
@@ -100,7 +115,8 @@ def resource(plan: Plan, key: str, wheels: Counter[str]) -> str:
     most = len(others) if key.endswith(RIGHTS) else MOST_FIELDS  # rights are shown to the last
     below = [
         text
-        for name, part in by_section(others).items()
+        for section_lines in by_section(others).values()
+        for name, part in by_parent(section_lines).items()
         for text in cut([field_text(line, action) for line in part], most, f"fields of {name}")
     ]
     return "\n".join([title, *(indent(text, "  ") for text in below)])
@@ -144,14 +160,24 @@ def warnings(plan: Plan) -> list[str]:
 # ---- Texts ---------------------------------------------------------------------------------------
 
 
+def own_folder(plan: Plan, every: list[str]) -> list[str]:
+    """Returns which folder `...` is, if resources name it: the plan itself says so."""
+    if not plan.folder or not any('".../' in part for part in every):
+        return []
+    folder = json.dumps(plan.folder.removesuffix("/"), ensure_ascii=False)
+    return [f"`...` is {printable(folder)}"]
+
+
 def show(plan: Plan) -> str:
     """Returns the plan for its reviewer, dangers first. Raises Damaged if it holds a secret."""
     plan.check_secrets()
+    every = resources(plan)
     parts = [
         ["# What would change in prod"],
         warnings(plan),
         [f"**{summary(plan)}**, {plan.unchanged} unchanged"],
-        resources(plan) or ["The resources stay as they are."],
+        own_folder(plan, every),
+        every or ["The resources stay as they are."],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 

@@ -81,12 +81,22 @@ def clipped(line: str, start: int) -> str:
     return f"{before}{line[start : start + LONGEST]}{after} ({len(line)} characters)"
 
 
+def unlike(before: str, after: str, same: int) -> tuple[int, int]:
+    """Returns where in two texts, which start with so much the same, the common end begins."""
+    pairs = zip(reversed(before[same:]), reversed(after[same:]), strict=False)
+    end = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return len(before) - end, len(after) - end
+
+
 def cut(before: str, after: str) -> tuple[str, str]:
     """Returns two texts; what is long from shortly before the first difference on."""
     pairs = zip(before, after, strict=False)
     same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     start = max(0, same - AROUND)
-    return clipped(before, start), clipped(after, start)
+    # Where nothing is the same at all, the lengths say enough.
+    further = same and max(unlike(before, after, same)) > start + LONGEST
+    note = " (differs further on)" if further else ""
+    return clipped(before, start), clipped(after, start) + note
 
 
 def line(field: Field, folder: str) -> Line:
