@@ -895,7 +895,7 @@ UNKNOWN = [
     "bundle run -t qa demo_job --no-wait",
     "bundle run -t qa",
     "bundle plan --strict",
-    "jobs list",
+    "clusters list",
     "api get /api/2.1/jobs/list",
     "workspace import-dir . /Workspace/x",
     "workspace list /Workspace",
