@@ -107,17 +107,19 @@ class Rehearsal:
             raise Unplayable(f"make secrets failed:\n{result.stdout}{result.stderr}")
 
     def deploy_cicd(self) -> None:
-        """Uploads cicd/ as the repository's own `make stack` does, from a process of its own."""
-        stack = self.aws.stack
-        program = "import sys; from ops.aws import Stack; from ops.delivery import upload"
-        program += "; upload(Stack(*sys.argv[1:]))"
-        command = [sys.executable, "-c", program, stack.name, stack.region]
-        environment = self.working_copy.environment | self.aws.environment()
+        """Puts cicd/ where the pipeline takes it from, packed by the repository's own code."""
+        program = "import sys; from ops.delivery import archive; sys.stdout.buffer.write(archive())"
         result = subprocess.run(
-            command, cwd=self.repository, env=environment, capture_output=True, text=True
+            [sys.executable, "-c", program],
+            cwd=self.repository,
+            env=self.working_copy.environment,
+            capture_output=True,
         )
         if result.returncode:
-            raise Unplayable(f"cicd/ could not be deployed:\n{result.stdout}{result.stderr}")
+            raise Unplayable(f"cicd/ could not be packed:\n{result.stderr.decode()}")
+        bucket = self.aws.stack.ref("CicdBucket")
+        s3 = self.aws.client("s3")
+        s3.put_object(Bucket=bucket, Key="cicd.zip", Body=result.stdout)
 
     def make(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Runs the repository's `make` as its operator would, against this account."""
