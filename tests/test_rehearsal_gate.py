@@ -148,7 +148,7 @@ def test_what_is_planned_is_shown_approved_deployed_and_rolled_back(
         first = played.push()
         assert first.status == "Succeeded", said(first, first.stopped_in.name)
         assert shown[0].startswith("It deletes no data. What production's plan does: 4 to create")
-        assert f"It is for commit {first.commit} of main." in shown[0]
+        assert f"It is for commit {first.commit}." in shown[0]
         assert "This is the first release." in log(first, "Review")
 
         edit(played.repository, JOB, "0 0 6 * * ?", "0 30 7 * * ?")
@@ -252,7 +252,8 @@ def test_data_is_lost_only_by_an_approved_plan(deploying: Path, rehearsal) -> No
         (played.repository / "resources/extra.schema.yml").unlink()
         third = played.push()
         assert third.status == "Succeeded", said(third, third.stopped_in.name)
-        assert "1 to delete. DATA WOULD BE LOST: delete schemas.extra." in shown[2]
+        assert "DATA WOULD BE LOST: delete schemas.extra. What" in shown[2]
+        assert "1 to delete. It is for commit" in shown[2]
         assert "> **WARNING: delete schemas.extra: data" in log(third, "Review")
         assert "schemas" not in str(state_file(played).read_text())
 
@@ -305,8 +306,8 @@ def test_a_deployment_that_stopped_half_way_lists_what_it_applied(
 
 
 def test_a_wheel_that_is_missing_after_the_deployment_is_seen(deploying: Path, rehearsal) -> None:
-    proof = line_with(deploying, "cicd/steps/deploy.py", " prove(plan)\n")
-    indent = proof.partition("prove")[0]
+    proof = line_with(deploying, "cicd/steps/deploy.py", "proof.prove(plan)\n")
+    indent = proof.partition("proof")[0]
     lines = (
         "import shutil",
         "[shutil.rmtree(folder) for folder in Path(os.environ['GONE']).rglob('.internal')]",
