@@ -516,8 +516,6 @@ TEAM = """\
 bundle:
   name: shop
   databricks_cli_version: ">= 1.22.1"
-  deployment:
-    lock: {enabled: true}
 
 include:
 - ./resources/*.yml

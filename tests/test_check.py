@@ -940,7 +940,7 @@ def test_what_python_breaks_does_not_hide_the_rest(copy):
         Edit(PREFLIGHT, "import os", "import import os"),
         Edit(QA, "deploy -t qa", "deploy -t q"),
     )
-    assert [finding.place.file for finding in findings(root)] == [QA, PREFLIGHT]
+    assert [finding.place.file for finding in findings(root)] == [QA, QA, PREFLIGHT]
 
 
 DEPLOY, TO_QA = "databricks bundle deploy -t qa", ": !Ref QaSecret"
@@ -975,8 +975,8 @@ def test_swapped_buildspecs_are_found_where_the_stack_names_them(copy):
         Edit(STACK, "buildspecs/x.yml", "buildspecs/production.yml"),
     )
     found = findings(root)
-    assert [finding.place.file for finding in found] == [STACK, STACK]
-    assert all("BuildSpec: " in line_of(root, finding) for finding in found)
+    assert {finding.place.file for finding in found} == {STACK}
+    assert len([item for item in found if "BuildSpec: " in line_of(root, item)]) == 2
 
 
 # Values of a form that no check expects.

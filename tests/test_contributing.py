@@ -108,8 +108,8 @@ def test_add_a_question(copy: Copy) -> None:
     copy.edit("hooks/pre_gen_project.py", rule, '    "cost_center": cost_center,\n')
     copy.edit(
         "PROJECT/Makefile",
-        "--tags project=",
-        "--tags payer={{ cookiecutter.cost_center }} project=",
+        "TAGS := project=",
+        "TAGS := payer={{ cookiecutter.cost_center }} project=",
     )
     bad = 'BAD["prod_catalog"] = BAD["qa_catalog"]'
     copy.edit("tests/test_questions.py", bad, 'BAD["cost_center"] = ["", "a b", "a" * 21]')
@@ -160,8 +160,7 @@ BUILD = """  NightlyRule:
       QueuedTimeoutInMinutes: 60
 
   NightlyBuildRole:
-    Type: AWS::IAM::Role
-    Properties:
+{{- role() }}
       ManagedPolicyArns: !If [HasVpc, [!Ref VpcAccess], !Ref AWS::NoValue]
       AssumeRolePolicyDocument:
         Version: "2012-10-17"

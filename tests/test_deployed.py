@@ -64,7 +64,6 @@ def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Account:
     """An account with a release."""
     account = Account(tmp_path)
     monkeypatch.setattr(load("release"), "aws", account.aws)
-    monkeypatch.setattr(load("deployed"), "aws", account.aws)
     return account
 
 
@@ -259,7 +258,7 @@ def test_another_cicd_is_not_planned(compared, tmp_path: Path, change: str) -> N
     assert compared() == (
         1,
         f'same_cicd.py: the commit (author: "Ada") has {change}, but cicd/ decides about'
-        " production: someone who may change the stack has to review that and run make stack on"
+        " production: someone who may change the stack has to review that, ops/ and the Makefile, and run make stack on"
         " this commit. Then: make start\n",
     )
 

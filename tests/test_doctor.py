@@ -403,7 +403,7 @@ def test_files_that_cannot_be_read(world: World) -> None:
         ),
         **dict.fromkeys(
             ("qa host", "qa workspace", "prod host", "prod workspace"),
-            "databricks.yml cannot be read → make check",
+            "databricks.yml:1: targets. needs keys on lines of their own → make check",
         ),
     }
 
@@ -585,7 +585,7 @@ def test_a_repository_that_blocks_a_new_stack(world: World) -> None:
     assert world.not_ok()["repository"] == Line(
         "wrong",
         f"{SLUG} exists, and a new stack cannot take it over"
-        " → give RepoName in cicd/stack.yml another name, then make stack push",
+        " → give RepoName in cicd/stack.yml another name, commit, then make stack push",
     )
 
 
@@ -708,7 +708,7 @@ def test_federation_that_was_disabled_again(make_world) -> None:
 
 def test_a_repository_that_was_deleted(world: World) -> None:
     client("codecommit").delete_repository(repositoryName=SLUG)
-    fix = "give RepoName in cicd/stack.yml another name, then make stack push"
+    fix = "give RepoName in cicd/stack.yml another name, commit, then make stack push"
     assert world.not_ok() == {"repository": Line("wrong", f"{SLUG} was deleted → {fix}")}
 
 
@@ -719,7 +719,7 @@ def test_hosts_that_differ_in_the_files(world: World) -> None:
     other = world.workspaces.prod
     world.edit("databricks.yml", f"host: {world.workspaces.qa}", f"host: {other}")
     what = f"databricks.yml says {other}, cicd/stack.yml says {world.workspaces.qa}"
-    fix = "make them equal, then make check stack push"
+    fix = "make them equal, commit, then make stack push"
     assert world.not_ok() == {"qa host": Line("wrong", f"{what} → {fix}")}
 
 
