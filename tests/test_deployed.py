@@ -258,8 +258,8 @@ def test_another_cicd_is_not_planned(compared, tmp_path: Path, change: str) -> N
     assert compared() == (
         1,
         f'same_cicd.py: the commit (author: "Ada") has {change}, but cicd/ decides about'
-        " production: someone who may change the stack has to review that, ops/ and the Makefile, and run make stack on"
-        " this commit. Then: make start\n",
+        " production: someone who may change the stack has to review that, ops/ and the Makefile,"
+        " and run make stack on this commit. Then: make start\n",
     )
 
 
