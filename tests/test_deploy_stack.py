@@ -386,3 +386,15 @@ def test_a_new_stack_takes_no_long_template(operator: Operator, repository: Path
     assert screen.code == 1
     assert "a new stack has no bucket for it. Create the stack from an earlier" in screen.err
     assert operator.cloud.called("CreateChangeSet") == []
+
+
+@pytest.mark.parametrize("git", [True, False], ids=["with git", "without git"])
+@pytest.mark.parametrize("target", ["steps", "tools.env", "nowhere"])
+def test_a_link_in_cicd_is_not_left_out_unseen(operator, repository: Path, git, target) -> None:
+    """The plan would stop at each commit that has it, and say that the commit has added it."""
+    (repository / "cicd/link").symlink_to(target)
+    (repository / ".git").rename(repository / (".git" if git else "no-git"))
+    screen = operator.run("stack")
+    assert screen.code == 1
+    assert "cicd/link is no plain file; replace it by one, or remove it" in screen.err
+    assert operator.cloud.called("PutObject") == []

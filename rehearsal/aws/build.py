@@ -22,6 +22,12 @@ class Location(NamedTuple):
     bucket: str
     key: str
 
+    @classmethod
+    def of_source(cls, text: str) -> "Location":
+        """The place that a source in S3 names as `bucket/key`."""
+        bucket, _, key = text.partition("/")
+        return cls(bucket, key)
+
 
 @dataclass
 class BuildRequest:

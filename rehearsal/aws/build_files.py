@@ -25,8 +25,7 @@ def download(context: Context) -> None:
     if kind == "CODECOMMIT":
         clone(context)
     if kind == "S3" and not context.request.inputs:
-        bucket, _, key = context.project["Source"]["Location"].partition("/")
-        context.request.inputs[""] = Location(bucket, key)
+        context.request.inputs[""] = Location.of_source(context.project["Source"]["Location"])
     unpack_inputs(context)
 
 

@@ -167,16 +167,10 @@ def read_start(parameters: Shape) -> BuildRequest:
         buildspec=parameters.get("buildspecOverride", ""),
     )
     if parameters.get("sourceTypeOverride") == "S3":
-        request.inputs[""] = s3_location(parameters["sourceLocationOverride"])
+        request.inputs[""] = Location.of_source(parameters["sourceLocationOverride"])
     for source in parameters.get("secondarySourcesOverride", []):
-        request.inputs[source["sourceIdentifier"]] = s3_location(source["location"])
+        request.inputs[source["sourceIdentifier"]] = Location.of_source(source["location"])
     return request
-
-
-def s3_location(text: str) -> Location:
-    """Bucket and key of a source's `bucket/key`."""
-    bucket, _, key = text.partition("/")
-    return Location(bucket, key)
 
 
 def describe(codebuild: CodeBuild, build: Build) -> Shape:

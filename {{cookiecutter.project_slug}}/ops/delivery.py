@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import stat
 import subprocess
 import zipfile
@@ -21,8 +22,13 @@ def names(root: Path) -> list[str]:
     if (root / ".git").exists():
         command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", FOLDER]
         listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
-        return sorted(name for name in listed.stdout.split("\0") if (root / name).is_file())
-    paths = [path.relative_to(root) for path in (root / FOLDER).rglob("*") if not path.is_dir()]
+        found = filter(None, listed.stdout.split("\0"))
+        return sorted(name for name in found if os.path.lexists(root / name))  # not yet deleted
+    paths = [
+        path.relative_to(root)
+        for path in (root / FOLDER).rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    ]
     return sorted(path.as_posix() for path in paths if "__pycache__" not in path.parts)
 
 

@@ -5,17 +5,13 @@ again. accepted_differences.yml is a list of {resource, field, reason}, with nam
 them. The proof of a deployment and the search for drift leave these fields out.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from plan import Plan  # which imports this module
+from model import SKIP, Plan
 
 FILE = "accepted_differences.yml"
-SKIP = "skip"  # the action of a change that does nothing
 
 
 class Unreadable(Exception):
