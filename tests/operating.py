@@ -136,7 +136,7 @@ class Cloud(Aws):
         """An execution that is newer than all before it, and has passed QA; or a rollback."""
         at = NOW + timedelta(hours=len(self.executions))
         summary_of = f"Change {commit[:4]}\n\nBecause."
-        revision = {"name": "Source", "revisionId": commit, "revisionSummary": summary_of}
+        revision = {"revisionId": commit, "revisionSummary": summary_of}
         summary = {
             "pipelineExecutionId": execution,
             "status": "Succeeded",
@@ -294,8 +294,8 @@ class Cloud(Aws):
                 own = ("startTime", "lastUpdateTime", "sourceRevisions")
                 record = {key: value for key, value in summary.items() if key not in own}
                 revisions = [
-                    {key: value for key, value in revision.items() if key != "actionName"}
-                    for revision in summary["sourceRevisions"]
+                    {"name": source["actionName"], "revisionId": source["revisionId"]}
+                    for source in summary["sourceRevisions"]
                 ]
                 return {"pipelineExecution": record | {"artifactRevisions": revisions}}
         return Refusal("PipelineExecutionNotFoundException")

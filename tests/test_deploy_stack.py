@@ -208,7 +208,7 @@ def test_a_new_stack_is_created_unasked(operator: Operator, status: str) -> None
     cloud.ends = [("Key", "CREATE_COMPLETE", ""), (SLUG, "CREATE_COMPLETE", "")]
     screen = operator.run("stack")
     assert (screen.code, screen.err) == (0, "")
-    assert screen.lines[1] == "This creates the stack, with 2 resources."
+    assert screen.lines[1] == "This creates the stack. Resources: 2."
     assert cloud.called("CreateChangeSet")[0]["ChangeSetType"] == "CREATE"
     assert cloud.called("UpdateTerminationProtection") == []  # nothing is deployed yet
 

@@ -22,6 +22,7 @@ import boto3
 import pytest
 import trustme
 import yaml
+from moto.cloudformation.models import CloudFormationBackend
 from moto.server import ThreadedMotoServer
 
 from loopback import Answer, Request, serve
@@ -179,14 +180,28 @@ def test_check_runs_where_only_yaml_and_click_are_installed(default: Path) -> No
 # ---- An account for make -------------------------------------------------------------------------
 
 
+def execute_with_outputs(self: CloudFormationBackend, **names: str) -> None:
+    """Executes a change set, after which a stack has outputs: in moto only a direct call gives any."""
+    execute_change_set(self, **names)
+    for stack in self.stacks.values():
+        stack._parse_template()
+        stack.output_map = stack._create_output_map()
+
+
+execute_change_set = CloudFormationBackend.execute_change_set
+
+
 @pytest.fixture(scope="module")
 def moto_url():
     """The address of a moto server on a free port, for this file."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(CloudFormationBackend, "execute_change_set", execute_with_outputs)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+    patch.undo()
 
 
 def environment() -> dict[str, str]:

@@ -160,7 +160,7 @@ class Deployment:
 def show(changes: list[Change], is_new: bool) -> None:
     """Prints what would happen; of a new stack, how much."""
     if is_new:
-        print(f"This creates the stack, with {len(changes)} resources.")
+        print(f"This creates the stack. Resources: {len(changes)}.")
         return
     print("This changes the stack:")
     for change in changes:
