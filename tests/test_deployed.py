@@ -91,9 +91,9 @@ def test_a_release_is_its_commit_and_the_approved_wheel(account: Account, fetche
     assert fetched() == {"databricks.yml": "bundle:", f"dist/{NAME}": "approved"}
 
 
-def test_a_commits_own_dist_does_not_stop_it(account: Account, fetched) -> None:
-    account.artifacts["p/Source/old"]["dist/README"] = "x"
-    assert set(fetched()) == {"databricks.yml", "dist/README", f"dist/{NAME}"}
+def test_a_commits_own_dist_is_not_taken(account: Account, fetched) -> None:
+    account.artifacts["p/Source/old"]["dist/own-1-py3-none-any.whl"] = "x"
+    assert set(fetched()) == {"databricks.yml", f"dist/{NAME}"}
 
 
 def test_before_the_first_release_there_is_nothing(account: Account, fetched) -> None:

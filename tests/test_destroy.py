@@ -260,6 +260,14 @@ def bucket(name: str) -> Shape:
     return {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": name, **versioning}}
 
 
+def policy(name: str) -> Shape:
+    """A policy that people can have."""
+    right = {"Effect": "Allow", "Action": "codepipeline:Get*", "Resource": "*"}
+    document = {"Version": "2012-10-17", "Statement": [right]}
+    properties = {"ManagedPolicyName": name, "PolicyDocument": document}
+    return {"Type": "AWS::IAM::ManagedPolicy", "Properties": properties}
+
+
 def create_stack(outputs: dict[str, str], **resources: Shape) -> None:
     """Creates the project's stack."""
     template = {
@@ -303,6 +311,7 @@ def deployed(default: Path, monkeypatch, capsys) -> Iterator[Operator]:
             CicdBucket=bucket("cicd-1"),
             LogBucket=bucket("logs-1"),
             PushRule={"Type": "AWS::Events::Rule", "Properties": rule},
+            ReviewerPolicy=policy("reviewer"),
         )
         s3 = client("s3")
         for name in BUCKETS.values():
@@ -322,6 +331,17 @@ def deploy(operator: Operator, *targets: str) -> None:
             record = operator.cloud.action(execution, target, "Deploy", inputs=inputs)
             record["status"] = status
             record["input"]["configuration"] = {"ProjectName": f"{SLUG}-{target}"}
+
+
+def attach(policy: str) -> None:
+    """Gives the stack's policy to a user, a group and a role."""
+    iam, arn = client("iam"), f"arn:aws:iam::123456789012:policy/{policy}"
+    iam.create_user(UserName="ann")
+    iam.create_group(GroupName="team")
+    iam.create_role(RoleName="reviewers", AssumeRolePolicyDocument="{}")
+    iam.attach_user_policy(UserName="ann", PolicyArn=arn)
+    iam.attach_group_policy(GroupName="team", PolicyArn=arn)
+    iam.attach_role_policy(RoleName="reviewers", PolicyArn=arn)
 
 
 def remains() -> tuple[list[str], list[str]]:
@@ -356,6 +376,20 @@ def test_destroy_deletes_deployments_buckets_and_stack_and_says_what_is_left(dep
     again = deployed.run("destroy", typed="")
     assert (again.code, again.err) == (0, "")
     assert again.out.startswith(f"There is no stack {SLUG} in us-east-1")
+
+
+def test_destroy_takes_the_policies_from_who_has_them(deployed) -> None:
+    attach("reviewer")
+    screen = deployed.run("destroy", typed=f"{SLUG}\n")
+    assert (screen.code, screen.err) == (0, "")
+    assert remains() == ([], [])
+    for who in ("the user ann", "the group team", "the role reviewers"):
+        assert f"reviewer: taken from {who}\n" in screen.out
+    iam = client("iam")
+    assert iam.list_attached_user_policies(UserName="ann")["AttachedPolicies"] == []
+    assert iam.list_attached_group_policies(GroupName="team")["AttachedPolicies"] == []
+    assert iam.list_attached_role_policies(RoleName="reviewers")["AttachedPolicies"] == []
+    assert f"--approval-rule-template-name {SLUG}-reviewers" in screen.out
 
 
 def test_destroy_before_the_first_deployment(deployed) -> None:

@@ -13,6 +13,7 @@ from ops import Stop, credentials
 from ops.aws import Stack
 from ops.builds import PROJECTS, Build, Builds
 from ops.delivery import KEY
+from ops.protect import rule_template
 
 BUILDSPEC = "cicd/buildspecs/destroy.yml"
 TARGETS = ("qa", "prod")
@@ -21,6 +22,7 @@ ATTEMPTS = 3
 # Logical IDs in cicd/stack.yml.
 BUCKETS = ("ArtifactBucket", "CicdBucket", "LogBucket")
 RULES = ("PushRule", "DriftRule")
+POLICIES = ("ReadPolicy", "DeveloperPolicy", "ReviewerPolicy", "OperatorPolicy")
 
 
 class Deployments:
@@ -161,6 +163,15 @@ class Teardown:
                 with contextlib.suppress(events.exceptions.ResourceNotFoundException):
                     switch(Name=self.resources[rule])
 
+    def detach_policies(self) -> None:
+        """Takes the stack's policies from whoever has them: IAM deletes none that is attached."""
+        for policy in (self.resources[name] for name in POLICIES if name in self.resources):
+            iam = self.stack.client("iam")
+            paginator = iam.get_paginator("list_entities_for_policy")
+            with contextlib.suppress(iam.exceptions.NoSuchEntityException):
+                for page in paginator.paginate(PolicyArn=policy):
+                    detach(iam, policy, page)
+
     def delete_stack(self) -> None:
         """Empties the buckets and deletes the stack; again if an access log came in between."""
         cloudformation = self.stack.client("cloudformation")
@@ -221,10 +232,14 @@ class Teardown:
             return "Deleted. It had no resources."
         lines = ["Deleted. What is left, for you to delete or keep:"]
         if "Repository" in self.resources:
-            delete = f"aws codecommit delete-repository --region {self.stack.region}"
+            region = f"--region {self.stack.region}"
+            delete = f"aws codecommit delete-repository {region}"
+            unprotect = f"aws codecommit delete-approval-rule-template {region}"
             lines += [
                 f"  the CodeCommit repository {self.repository}:",
                 f"    {delete} --repository-name {self.repository}",
+                "  the rule that make protect made for its pull requests, if it was called:",
+                f"    {unprotect} --approval-rule-template-name {rule_template(self.stack)}",
             ]
         lines += [
             "  the schemas in the catalogs that databricks.yml names, with what jobs wrote there",
@@ -232,6 +247,22 @@ class Teardown:
             "The key is deleted in seven days; until then it can be restored.",
         ]
         return "\n".join(lines)
+
+
+def detach(iam: Any, policy: str, page: dict[str, Any]) -> None:
+    """Takes a policy from the users, groups and roles on a page of who has it."""
+    taken = []
+    for user in page["PolicyUsers"]:
+        iam.detach_user_policy(PolicyArn=policy, UserName=user["UserName"])
+        taken.append(f"the user {user['UserName']}")
+    for group in page["PolicyGroups"]:
+        iam.detach_group_policy(PolicyArn=policy, GroupName=group["GroupName"])
+        taken.append(f"the group {group['GroupName']}")
+    for role in page["PolicyRoles"]:
+        iam.detach_role_policy(PolicyArn=policy, RoleName=role["RoleName"])
+        taken.append(f"the role {role['RoleName']}")
+    for who in taken:
+        print(f"{policy.rpartition('/')[2]}: taken from {who}")
 
 
 def check_name(stack: Stack, yes: str) -> None:
@@ -254,7 +285,8 @@ def destroy(stack: Stack, keep_deployments: bool, yes: str) -> None:
     print(
         f"This deletes the deployments in qa and prod, and the stack {stack.name} in"
         f" {stack.region} ({stack.description['StackStatus']}).\n"
-        "A pipeline's tables go with it; UNDROP brings them back for seven days."
+        "A pipeline's tables go with it; UNDROP brings them back for seven days.\n"
+        "Who has one of the stack's policies loses it."
     )
     check_name(stack, yes)
     teardown = Teardown(stack)
@@ -268,5 +300,6 @@ def destroy(stack: Stack, keep_deployments: bool, yes: str) -> None:
         except BaseException:  # the stack stays, so let pushes start the pipeline again
             teardown.switch_rules(on=True)
             raise
+    teardown.detach_policies()
     teardown.delete_stack()
     print(teardown.remaining())

@@ -9,6 +9,11 @@ from ops.aws import Stack
 APPROVALS = 1  # how many a pull request needs
 
 
+def rule_template(stack: Stack) -> str:
+    """The name of the approval rule template."""
+    return f"{stack.name}-reviewers"
+
+
 def pool(stack: Stack) -> list[str]:
     """The ARNs of the reviewers: who has the stack's policy for them."""
     iam, policy = stack.client("iam"), stack.output("ReviewerPolicyArn")
@@ -65,7 +70,7 @@ def put_template(codecommit: Any, name: str, content: str) -> str:
 def protect(stack: Stack) -> None:
     """Makes and associates the template, and says what it did. Repeating it changes nothing."""
     repository = stack.output("CodeCommitUrl").rpartition("/")[2]
-    branch, name = stack.parameters["BranchName"], f"{stack.name}-reviewers"
+    branch, name = stack.parameters["BranchName"], rule_template(stack)
     members, codecommit = pool(stack), stack.client("codecommit")
     done = put_template(codecommit, name, rule(branch, members))
     print(f"Approval rule template {name}: {done}. A pull request to {branch} needs {APPROVALS} of")

@@ -38,7 +38,11 @@ def fetch_release(pipeline: str, release: dict[str, Artifact], folder: Path) -> 
         raise Refused("the deployed release has no WHEEL_SHA256; deploy once more: make start")
     with tempfile.TemporaryDirectory() as scratch:
         with fetch(release[names.SOURCE], Path(scratch)) as source:
-            source.extractall(folder)
+            # A commit may have its own dist/, but production got what QA had tested.
+            source.extractall(
+                folder,
+                [name for name in source.namelist() if Path(name).parts[0] != "dist"],
+            )
         with fetch(release[names.WHEEL], Path(scratch)) as artifact:
             take_wheel(artifact, checksum, folder / "dist")
 
