@@ -35,11 +35,12 @@ CANARY = "dapi0123456789canary"
 CLIENT_ID = "11111111-2222-3333-4444-555555555555"
 AUTHS = ("pat", "oauth-m2m", "aws-iam")
 COMMIT = "0123abcd99990123abcd99990123abcd99990123"
-READS = ("Describe", "Get", "List", "Simulate")
+READS = ("Describe", "Get", "Head", "List", "Simulate")
 UV = "https://docs.astral.sh/uv/getting-started/installation/"
 AWS = "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
 DATABRICKS = "https://docs.databricks.com/aws/en/dev-tools/cli/install"
 JAVA = "https://adoptium.net/temurin/releases/?version=17"
+CICD_BUCKET = "cicd-1"
 
 
 class Account(Cloud):
@@ -153,6 +154,7 @@ class World:
         self.root, self.patch = operator.root, operator.patch
         self.bin = self.root.parent / "bin"
         self.bin.mkdir()
+        client("s3").create_bucket(Bucket=CICD_BUCKET)
         for name in ("git", "uv"):
             (self.bin / name).symlink_to(shutil.which(name))
         pinned = re.search(r"CLI_VERSION=(.+)", (self.root / "cicd/tools.env").read_text())[1]
@@ -178,6 +180,7 @@ class World:
         self.patch.delenv("JAVA_HOME", raising=False)
         self.outputs = self.make_secrets()
         client("codecommit").create_repository(repositoryName=SLUG)
+        self.outputs["CicdBucketName"] = CICD_BUCKET
         self.create_stack()
 
     def tool(self, name: str, script: str | None) -> None:
@@ -188,11 +191,12 @@ class World:
             (self.bin / name).chmod(0o755)
 
     def edit(self, file: str, old: str, new: str, count: int = 1) -> None:
-        """Replaces what stands in a file, once or, with -1, wherever it does."""
+        """Replaces what stands in a file, once or, with -1, wherever it does; deploys cicd/."""
         path = self.root / file
         text = path.read_text()
         assert count < 0 or text.count(old) == count, (file, old)
         path.write_text(text.replace(old, new))
+        self.deliver()
 
     def set_seconds(self, module: str, name: str, seconds: int) -> None:
         """Makes a module wait no longer."""
@@ -207,6 +211,15 @@ class World:
             manager.put_secret_value(SecretId=arn, SecretString=json.dumps({"token": CANARY}))
             outputs[f"{target}SecretArn"] = arn
         return outputs
+
+    def deliver(self) -> None:
+        """Uploads cicd/ as `make stack` does."""
+        delivery = importlib.import_module("ops.delivery")
+        body = delivery.archive(self.root)
+        metadata = {delivery.DIGEST: delivery.digest_of(body)}
+        client("s3").put_object(
+            Bucket=CICD_BUCKET, Key=delivery.KEY, Body=body, Metadata=metadata
+        )
 
     def defaults(self) -> dict[str, str]:
         """The parameters' defaults in the stack's file."""
@@ -356,7 +369,8 @@ def test_a_machine_without_git(world: World) -> None:
     world.tool("git", None)
     what = "is missing, or does not run → install it: https://git-scm.com/downloads"
     not_checked = Line("not checked", "git is missing")
-    assert world.not_ok() == {"git": Line("wrong", what), "this folder": not_checked}
+    unknown = dict.fromkeys(("this folder", "cicd/"), not_checked)
+    assert world.not_ok() == {"git": Line("wrong", what), **unknown}
 
 
 def test_other_versions_a_tool_that_hangs_and_no_branch(world: World, tmp_path: Path) -> None:
@@ -389,6 +403,20 @@ def test_a_folder_inside_another_repository(world: World) -> None:
     assert world.not_ok() == {"this folder": Line("wrong", NOT_ITS_OWN)}
 
 
+ANOTHER = (
+    "the pipeline's differs from this folder's, whose commit would stop at the plan"
+    " → git pull, or make stack by who may change the gate"
+)
+
+
+def test_the_pipelines_cicd_is_another(world: World) -> None:
+    with (world.root / "cicd/steps/run_job.sh").open("a") as file:
+        file.write("# Changed.\n")
+    assert world.not_ok() == {"cicd/": Line("wrong", ANOTHER)}
+    client("s3").delete_object(Bucket=CICD_BUCKET, Key="cicd.zip")
+    assert world.not_ok() == {"cicd/": Line("wrong", "is not deployed → make stack")}
+
+
 def test_files_that_cannot_be_read(world: World) -> None:
     (world.root / "cicd/stack.yml").write_text("Parameters: [")
     (world.root / "databricks.yml").write_text("targets: {qa: {}}")
@@ -401,6 +429,7 @@ def test_files_that_cannot_be_read(world: World) -> None:
             ("this folder", "rights", "parameters", "repository"),
             "cicd/stack.yml cannot be read → make check",
         ),
+        "cicd/": ANOTHER,
         **dict.fromkeys(
             ("qa host", "qa workspace", "prod host", "prod workspace"),
             "databricks.yml:1: targets. needs keys on lines of their own → make check",
@@ -410,7 +439,7 @@ def test_files_that_cannot_be_read(world: World) -> None:
 
 # ---- Who calls -----------------------------------------------------------------------------------
 
-OF_AWS = ("rights", "stack", "parameters", "qa secret", "prod secret", "repository")
+OF_AWS = ("rights", "stack", "parameters", "cicd/", "qa secret", "prod secret", "repository")
 NOT_SIGNED_IN = dict.fromkeys(OF_AWS, Line("not checked", "not signed in to AWS"))
 
 
@@ -576,7 +605,7 @@ def test_before_the_first_deployment(world: World) -> None:
     no_stack = Line("not checked", "there is no stack yet")
     assert world.not_ok() == {
         "stack": Line("wrong", f"{SLUG} does not exist → make stack"),
-        **dict.fromkeys(("parameters", "qa secret", "prod secret", "repository"), no_stack),
+        **dict.fromkeys([name for name in OF_AWS if name not in ("rights", "stack")], no_stack),
     }
 
 
@@ -637,6 +666,7 @@ def test_a_stack_that_is_just_being_created(world: World) -> None:
     what = "CREATE_IN_PROGRESS: it is being changed → wait for it, then make doctor"
     assert world.not_ok() == {
         "stack": Line("wrong", what),
+        "cicd/": Line("not checked", "the stack has no bucket for it yet"),
         "qa secret": none,
         "prod secret": none,
     }

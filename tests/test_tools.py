@@ -181,7 +181,7 @@ def test_check_runs_where_only_yaml_and_click_are_installed(default: Path) -> No
 
 
 def execute_with_outputs(self: CloudFormationBackend, **names: str) -> None:
-    """Executes a change set, after which a stack has outputs: in moto only a direct call gives any."""
+    """Executes a change set; then the stack has outputs, which moto works out at creation only."""
     execute_change_set(self, **names)
     for stack in self.stacks.values():
         stack._parse_template()

@@ -14,6 +14,7 @@ from botocore.exceptions import (
 
 from ops import NotChecked, Note, Problem
 from ops.aws import Stack
+from ops.delivery import archive, deployed_digest, digest_of
 from ops.project import Project
 
 UNREACHABLE = (ConnectTimeoutError, EndpointConnectionError, HTTPClientError)
@@ -100,6 +101,18 @@ class Account:
             raise Problem("; ".join(differences), "make stack")
         return "as cicd/stack.yml has them"
 
+    def cicd(self) -> str:
+        """Whether the pipeline runs the cicd/ of this folder. Its plan stops at any other."""
+        if "CicdBucketName" not in self.existing().outputs:
+            raise NotChecked("the stack has no bucket for it yet")
+        deployed = deployed_digest(self.stack)
+        if not deployed:
+            raise Problem("is not deployed", "make stack")
+        if deployed != digest_of(archive()):
+            what = "the pipeline's differs from this folder's, whose commit would stop at the plan"
+            raise Problem(what, "git pull, or make stack by who may change the gate")
+        return "the pipeline runs this folder's"
+
     def same_host(self, target: str) -> str:
         """A target's host, if databricks.yml, cicd/stack.yml and the stack agree about it."""
         name = f"{target.capitalize()}WorkspaceHost"
@@ -141,6 +154,7 @@ class Account:
 # each type. A policy may be narrowed to names, so IAM is asked about names such as the stack's.
 STACK_ARN = "cloudformation:{region}:{account}:stack/{stack}/x"
 BUCKET = "s3:::{stack}-artifactbucket-x"
+DELIVERY = "s3:::{stack}-cicdbucket-x/cicd.zip"
 KEY = "kms:{region}:{account}:key/x"
 ROLE = "iam::{account}:role{RolePath}{stack}-QaBuildRole-x"
 TOPIC = "sns:{region}:{account}:{stack}-Topic-x"
@@ -148,6 +162,7 @@ DEPLOY = (
     "cloudformation: CreateChangeSet DeleteChangeSet DescribeChangeSet DescribeStackEvents"
     " DescribeStacks ExecuteChangeSet UpdateTerminationProtection"
 )
+DELIVER = "s3: GetObject PutObject"
 CREATE = {
     "AWS::CodeBuild::Project": {
         "codebuild:{region}:{account}:project/{stack}-qa": "codebuild: CreateProject",
@@ -245,7 +260,7 @@ def questions(account: Account) -> dict[Question, set[str]]:
         "region": account.stack.region,
         "stack": account.stack.name,
     }
-    rows = [("", STACK_ARN, DEPLOY)]
+    rows = [("", STACK_ARN, DEPLOY), ("", DELIVERY, DELIVER)]
     for kind in account.project.resource_types & CREATE.keys():
         rows += [(kind, resource, actions) for resource, actions in CREATE[kind].items()]
     actions_by_question: dict[Question, set[str]] = defaultdict(set)

@@ -17,12 +17,22 @@ FOLDER, KEY = "cicd", "cicd.zip"  # the key also stands in cicd/stack.yml
 DIGEST = "sha256"  # of the archive, in the object's metadata
 
 
+def listed_by_git(root: Path) -> str:
+    """The files of cicd/ that git has or would take, each with a NUL. Raises Stop without git."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", FOLDER]
+    try:
+        result = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise Stop("git is missing") from None
+    if result.returncode:
+        raise Stop(f"git cannot list the files of {FOLDER}/: {result.stderr.strip()}")
+    return result.stdout
+
+
 def names(root: Path) -> list[str]:
     """The files of cicd/ that git would commit; without git, all but compiled Python."""
     if (root / ".git").exists():
-        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", FOLDER]
-        listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
-        found = filter(None, listed.stdout.split("\0"))
+        found = filter(None, listed_by_git(root).split("\0"))
         return sorted(name for name in found if os.path.lexists(root / name))  # not yet deleted
     paths = [
         path.relative_to(root)
@@ -55,20 +65,31 @@ def archive(root: Path = ROOT) -> bytes:
     return content.getvalue()
 
 
-def upload(stack: Stack) -> None:
-    """Uploads cicd/ to the bucket that the pipeline takes it from; says whether it is new."""
-    bucket, s3, body = stack.output("CicdBucketName"), stack.client("s3"), archive()
-    digest = hashlib.sha256(body).hexdigest()
-    if uncommitted():
-        print("warning: cicd/ has uncommitted changes. The plan stops at a commit without them.")
+def digest_of(body: bytes) -> str:
+    """What tells one cicd.zip from another."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def deployed_digest(stack: Stack) -> str:
+    """The digest of the cicd.zip that the pipeline takes, or "" if there is none yet."""
     try:
-        deployed = s3.head_object(Bucket=bucket, Key=KEY)["Metadata"].get(DIGEST)
+        head = stack.client("s3").head_object(Bucket=stack.output("CicdBucketName"), Key=KEY)
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
             raise
-        deployed = None
-    if deployed == digest:
+        return ""
+    return str(head["Metadata"].get(DIGEST, ""))
+
+
+def upload(stack: Stack) -> None:
+    """Uploads cicd/ to the bucket that the pipeline takes it from; says whether it is new."""
+    body = archive()
+    digest = digest_of(body)
+    if uncommitted():
+        print("warning: cicd/ has uncommitted changes. The plan stops at a commit without them.")
+    if deployed_digest(stack) == digest:
         print("cicd/ is deployed already.")
         return
-    s3.put_object(Bucket=bucket, Key=KEY, Body=body, Metadata={DIGEST: digest})
+    bucket = stack.output("CicdBucketName")
+    stack.client("s3").put_object(Bucket=bucket, Key=KEY, Body=body, Metadata={DIGEST: digest})
     print("cicd/ is deployed: the next execution of the pipeline runs it.")

@@ -174,6 +174,7 @@ def sections(project: Project, account: Account) -> dict[str, dict[str, Probe]]:
             "rights": partial(rights, account),
             "stack": account.state,
             "parameters": account.parameters,
+            "cicd/": account.cicd,
             **credentials.probes(account),
             "repository": account.repository,
         },

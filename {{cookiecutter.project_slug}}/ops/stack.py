@@ -52,7 +52,7 @@ class Deployment:
     """A stack that is about to be created or changed."""
 
     def __init__(self, stack: Stack, project: Project, tags: tuple[str, ...]) -> None:
-        self.stack, self.project = stack, project
+        self.stack, self.parameters = stack, project.parameters
         self.tags = [tag.partition("=")[::2] for tag in tags]
         self.client = stack.client("cloudformation")
         state = stack.description.get("StackStatus", "")
@@ -62,7 +62,7 @@ class Deployment:
 
     def propose(self) -> str:
         """Has CloudFormation work out the changes, and returns the change set's ARN."""
-        parameters = self.project.parameters.items()
+        parameters = self.parameters.items()
         answer = self.client.create_change_set(
             StackName=self.stack.name,
             ChangeSetName=f"make-stack-{time.time_ns()}",
@@ -180,8 +180,8 @@ def protect_from_deletion(stack: Stack) -> None:
 
 def deploy(stack: Stack, project: Project, tags: tuple[str, ...], yes: str) -> None:
     """Creates the stack, or brings it to what cicd/ says."""
-    pin_on_first_use()
     deployment = Deployment(stack, project, tags)
+    pin_on_first_use()
     change_set = deployment.propose()
     try:
         changes = deployment.changes(change_set)
