@@ -44,7 +44,8 @@ QA_SPEC = "cicd/buildspecs/qa.yml"
 PRODUCTION_SPEC = "cicd/buildspecs/production.yml"
 JOB = "resources/my_data_project.job.yml"
 RUN_QA, NUTTER, RUN_PROD = "run_job.sh qa", "run_nutter.sh qa", "run_job.sh"
-UV = '      - pip install --quiet --require-hashes --only-binary ":all:" -r cicd/requirements.txt\n'
+INSTALL = 'pip install --quiet --require-hashes --only-binary ":all:"'
+UV = f"      - {INSTALL} -r cicd/requirements.txt -r cicd/uv.txt\n"
 
 
 @pytest.fixture(scope="session")

@@ -58,8 +58,8 @@ def log(build: Build) -> str:
 # ---- In a rehearsal ------------------------------------------------------------------------------
 
 
-def test_a_green_pull_request_gets_one_comment(repository: Path, rehearsal) -> None:
-    with rehearsal(repository) as played:
+def test_a_green_pull_request_gets_one_comment(default: Path, rehearsal) -> None:
+    with rehearsal(default, make=True) as played:
         played.working_copy.push(played.branch)
         (played.repository / "README.md").write_text("# Changed\n")
         build = played.pull_request("feature")
@@ -84,7 +84,7 @@ def test_a_green_pull_request_gets_one_comment(repository: Path, rehearsal) -> N
 
 
 def test_a_failing_test_is_named(repository: Path, rehearsal) -> None:
-    with rehearsal(repository) as played:
+    with rehearsal(repository, make=True) as played:
         played.working_copy.push(played.branch)
         edit(played.repository, TEST, 'assert "--schema" in', 'assert "--catalogue" in')
         for step in ("check", "lint", "build"):

@@ -191,8 +191,11 @@ def test_a_variable_that_no_action_exports_fails_the_action_that_uses_it(default
     root = tmp_path / "my-data-project"
     shutil.copytree(default, root, ignore=shutil.ignore_patterns(".git", ".venv"))
     stack = root / "cicd/stack.yml"
-    text = stack.read_text().replace("#{SourceVariables.RepositoryName}", "#{SourceVariables.Name}")
-    stack.write_text(text)
+    qa = "Configuration: {ProjectName: !Ref QaBuild"
+    text = stack.read_text()
+    assert text.count(qa) == 1
+    variables = """'[{"name": "X", "value": "#{SourceVariables.Name}"}]'"""
+    stack.write_text(text.replace(qa, f"{qa}, EnvironmentVariables: {variables}"))
     with play.opened(root, quick=True, engine=False, operator=False) as played:
         execution = played.push()
     assert execution.stopped_in.name == "QA"

@@ -13,7 +13,8 @@ from ops.check.files import Files
 from ops.check.reading import Findings, Place, check, check_after, suggest
 from ops.check.stack import SECRET, TARGET, Stack
 
-NAMES, REQUIREMENTS = "cicd/steps/names.py", "cicd/requirements.txt"
+NAMES = "cicd/steps/names.py"
+REQUIREMENTS = {"pyyaml": "cicd/requirements.txt", "uv": "cicd/uv.txt"}  # what pins them
 
 
 @check
@@ -130,11 +131,11 @@ def versions_are_the_pinned_ones(files: Files) -> Findings:
         pin = files.pins.get(f"{pins[match[1]]}_VERSION", match[2])
         if match[2] != pin:
             yield place, f"{match[2]}, but cicd/tools.env pins {pin}; make them equal"
-    installed = dict(re.findall(r"(?m)^([\w-]+)==(\S+)", files.text.get(REQUIREMENTS, "")))
-    for place, match in files.search(r"\b(pyyaml|uv)==(\d[\w.]*)"):
-        pin = installed.get(match[1], match[2])
-        if match[2] != pin:
-            yield place, f"{match[2]}, but {REQUIREMENTS} pins {pin}; make them equal"
+    for name, file in REQUIREMENTS.items():
+        pins = re.findall(rf"(?m)^{name}==(\S+)", files.text.get(file, ""))
+        for place, match in files.search(rf"\b{name}==(\d[\w.]*)"):
+            if pins and match[1] != pins[0]:
+                yield place, f"{match[1]}, but {file} pins {pins[0]}; make them equal"
     python = files.pins.text("PYTHON_VERSION")
     for spec in files.buildspecs.values():
         runtimes = spec.mapping("phases", "install", "runtime-versions")

@@ -60,11 +60,12 @@ def scripts_stop_at_a_failure(files: Files) -> Findings:
 
 
 BY_HASH = r"pip install --quiet --require-hashes --only-binary :all: -r .*requirements\.txt"
+WITH_UV = BY_HASH + r" -r cicd/uv\.txt"
 # What a build or a script runs, in this order, each in a command whose failure counts. To take a
 # gate away, or to move it, change it here too.
 GATES = {
     "cicd/buildspecs/qa.yml": [
-        BY_HASH,
+        WITH_UV,
         r"preflight\.py qa",
         *(f"make {gate}" for gate in ("check", "lint", "test", "build")),
         r"bundle validate --strict -t qa",
@@ -101,7 +102,7 @@ GATES = {
     ],
     "cicd/buildspecs/destroy.yml": [r"preflight\.py \$TARGET", "bundle destroy -t"],
     "cicd/buildspecs/pull_request.yml": [
-        BY_HASH,
+        WITH_UV,
         *(f"make {gate}" for gate in ("check", "lint", "test", "build")),
         r"comment\.py",
     ],

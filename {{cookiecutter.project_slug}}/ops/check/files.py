@@ -41,6 +41,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
 }
 YAML = (".yml", ".yaml")
 SUFFIXES = {*PARSERS, *YAML, ".sh", ".env"}
+BY_NAME = ("Makefile", "requirements.txt", "uv.txt")
 
 
 class Command(NamedTuple):
@@ -162,7 +163,7 @@ def texts(root: Path) -> Iterator[tuple[str, str]]:
         skipped = {"node_modules", "__pycache__"} | generated
         folders[:] = [name for name in folders if name not in skipped and name[0] != "."]
         for path in (Path(folder, name) for name in files):
-            wanted = path.suffix in SUFFIXES or path.name in ("Makefile", "requirements.txt")
+            wanted = path.suffix in SUFFIXES or path.name in BY_NAME
             if wanted and path.is_file():  # an editor's lock is a link that leads nowhere
                 text = path.read_bytes().decode("utf-8", errors="replace")
                 yield path.relative_to(root).as_posix(), text
