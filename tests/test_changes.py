@@ -9,6 +9,7 @@ import sys
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,28 +17,35 @@ from conftest import DEFAULT  # noqa: F401  puts this environment's programs fir
 from steps import STEPS
 
 METADATA = "Metadata-Version: 2.4\nName: demo\nVersion: {}\nRequires-Dist: pyyaml\n"
-# AWS's CLI, for this: prints what a file holds, and copies artifacts.
+# AWS's CLI, for this: answers each call by its query, from whole documents; copies artifacts.
 AWS = """#!{python}
 import json, pathlib, shutil, sys
-words = sys.argv[1:]
+import jmespath
 here = pathlib.Path({here!r})
-if words[:2] == ["s3api", "get-object"]:
-    key = words[words.index("--key") + 1]
+words = sys.argv[1:]
+if words[:3] == ["s3api", "get-object", "--bucket"]:
+    bucket, flag, key, file, *rest = words[3:]
+    assert (bucket, flag, rest) == ("b", "--key", ["--output", "json"]), words
     if not (here / key).exists():
         sys.exit("An error occurred (NoSuchKey)")
-    shutil.copy(here / key, words[words.index("--key") + 2])
-elif words[1] == "get-pipeline-state":
-    print(json.dumps("e-2"))
-elif words[1] == "get-commit":
-    print(json.dumps((here / "author").read_text()))
-elif "resolvedConfiguration" in str(words):
-    print((here / "approved").read_text())
-elif "pipelineExecutionId=e-2" in words:
-    print(json.dumps(["b", "new.zip"]))
+    shutil.copy(here / key, file)
 else:
-    print((here / "release").read_text())
+    *call, flag, query, last, form = words
+    assert (flag, last, form) == ("--query", "--output", "json"), words
+    documents = json.loads((here / "account.json").read_text())
+    print(json.dumps(jmespath.search(query, documents[" ".join(call)])))
 """
-RELEASE = [["Source", "b", "old.zip"], ["Wheel", "b", "wheel.zip"]]
+ACTIONS = "codepipeline list-action-executions --pipeline-name p"
+
+
+def stored(name: str, key: str) -> dict[str, Any]:
+    """An artifact, as CodePipeline tells of it."""
+    return {"name": name, "s3location": {"bucket": "b", "key": key}}
+
+
+def action(stage: str, name: str, status: str = "Succeeded", **more: Any) -> dict[str, Any]:
+    """What an action did."""
+    return {"stageName": stage, "actionName": name, "status": status, **more}
 
 
 def entry(name: str, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
@@ -74,7 +82,7 @@ class Review:
         program = folder / "bin/aws"
         program.write_text(AWS.format(python=sys.executable, here=str(folder)))
         program.chmod(0o755)
-        (folder / "release").write_text(json.dumps(RELEASE))
+        self.has_release, self.variables, self.author = True, "", "Ada"
         self.sources({}, {})
         self.wheels({}, {})
 
@@ -104,11 +112,51 @@ class Review:
 
     def approve(self, checksum: str) -> None:
         """Sets the checksum that the last release was approved with."""
-        variables = [{"name": "WHEEL_SHA256", "value": checksum}]
-        (self.folder / "approved").write_text(json.dumps(json.dumps(variables)))
+        variables = [
+            {"name": "PLAN_SHA256", "value": "0"},
+            {"name": "WHEEL_SHA256", "value": checksum},
+        ]
+        self.variables = json.dumps(variables)
+
+    def actions(self) -> list[dict[str, Any]]:
+        """What the pipeline did, newest first: the last deployment is not the last action."""
+        inputs = [stored("Source", "old.zip"), stored("Wheel", "wheel.zip")]
+        taken = {"inputArtifacts": inputs}
+        if self.variables:
+            taken["resolvedConfiguration"] = {"EnvironmentVariables": self.variables}
+        other = {"input": {"inputArtifacts": [stored("Source", "other.zip")]}}
+        deployed = [action("Production", "Deploy", input=taken)] if self.has_release else []
+        return [
+            action("QA", "DeployAndTest", **other),
+            action("Production", "Run", **other),
+            action("Production", "Deploy", "Failed", **other),
+            *deployed,
+            action("QA", "Deploy", **other),
+        ]
+
+    def documents(self) -> dict[str, Any]:
+        """AWS's whole answers, by call."""
+        stages = [
+            {"stageName": "Review", "latestExecution": {"pipelineExecutionId": "e-2"}},
+            {"stageName": "Production", "latestExecution": {"pipelineExecutionId": "e-1"}},
+        ]
+        artifacts = [stored("Cicd", "other.zip"), stored("Source", "new.zip")]
+        commit = "codecommit get-commit --repository-name repository --commit-id 0123abcd"
+        return {
+            "codepipeline get-pipeline-state --name p": {"stageStates": stages},
+            ACTIONS: {"actionExecutionDetails": self.actions()},
+            f"{ACTIONS} --filter pipelineExecutionId=e-2": {
+                "actionExecutionDetails": [
+                    action("Review", "Plan", output={"outputArtifacts": []}),
+                    action("Source", "Source", output={"outputArtifacts": artifacts}),
+                ]
+            },
+            commit: {"commit": {"author": {"name": self.author}}},
+        }
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess:
         """Runs a step beside the wheel."""
+        (self.folder / "account.json").write_text(json.dumps(self.documents()))
         return subprocess.run(
             [sys.executable, "-B", STEPS / arguments[0], *arguments[1:]],
             cwd=self.folder,
@@ -122,6 +170,7 @@ class Review:
         result = self.run("release.py", "changes", "p")
         assert result.returncode == 0, result.stderr
         files, _, inside = result.stdout.partition("\n## In the wheel: ")
+        assert files.startswith("## Files, since the last release\n\n")
         return files.splitlines()[2:], inside.splitlines()[2:]
 
 
@@ -317,7 +366,7 @@ def test_a_twin_hides_no_name_that_is_twice(review: Review) -> None:
 
 
 def test_before_the_first_release_there_is_nothing_to_compare(review: Review) -> None:
-    (review.folder / "release").write_text("null")
+    review.has_release = False
     assert review.run("release.py", "changes", "p").stdout == "This is the first release.\n"
 
 
@@ -360,15 +409,18 @@ def test_the_last_releases_wheel_is_the_one_that_was_approved(review: Review) ->
         archive.write(copied, f"dist/NoSuchKey-{copied.name}")
     result = review.run("release.py", "changes", "p")
     assert (result.returncode, result.stdout) == (1, "")
-    assert "the wheel of the last release was replaced in s3://b/wheel.zip" in result.stderr
-    assert "restore the object's earlier version" in result.stderr
+    assert result.stderr == (
+        "release.py: the wheel of the last release was replaced in s3://b/wheel.zip; nothing is"
+        " compared. Find out by whom, and restore the object's earlier version\n"
+    )
+    assert not list(review.folder.glob("NoSuchKey*"))  # unpacked elsewhere
 
 
-@pytest.mark.parametrize("approved", ["null", '"[]"'])
+@pytest.mark.parametrize("variables", ["", "[]"])
 def test_a_release_without_a_checksum_is_compared_by_its_sources(
-    review: Review, approved: str
+    review: Review, variables: str
 ) -> None:
-    (review.folder / "approved").write_text(approved)
+    review.variables = variables
     review.sources({}, {"a": b""})
     files, inside = review.parts()
     assert files == ["- added a"]
@@ -395,7 +447,7 @@ def test_a_release_without_a_checksum_is_compared_by_its_sources(
     ],
 )
 def test_an_authors_name_is_one_short_quotation(review: Review, name: str, shown: str) -> None:
-    (review.folder / "author").write_text(name)
+    review.author = name
     result = review.run("author.py", "repository", "0123abcd")
     assert result.returncode == 0, result.stderr
     command = ["bash", "-c", f'{result.stdout.strip()}; printf %s "$COMMIT_AUTHOR"']

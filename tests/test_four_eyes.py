@@ -11,6 +11,8 @@ from operating import ACCOUNT, ADA, GRACE, Operator, at_work
 from steps import load
 
 PUSHER = f"arn:aws:sts::{ACCOUNT}:assumed-role/Developer/ada@example.com"  # Ada, with another role
+ROOT = f"arn:aws:iam::{ACCOUNT}:root"
+BUILD = f"arn:aws:sts::{ACCOUNT}:assumed-role/PipelineRole/1"
 START = "arn:aws:events:us-east-1:123456789012:rule/push"
 
 
@@ -42,20 +44,23 @@ class Pipeline:
             {"status": status, "input": kind, **({"updatedBy": by} if by else {})}
         )
 
-    def aws(self, service: str, command: str, flag: str, name: str, *rest: str) -> str:
+    def aws(self, *call: str) -> str:
         """Answers a call."""
-        assert (service, flag, name) == ("codepipeline", "--pipeline-name", "pipeline-1")
-        answers = {
-            "get-pipeline-execution": lambda: {"pipelineExecution": self.executions[rest[-1]]},
-            "list-pipeline-executions": lambda: {
-                "pipelineExecutionSummaries": list(self.executions.values())
-            },
-            "list-action-executions": lambda: {"actionExecutionDetails": self.approvals},
-        }
-        return json.dumps(answers[command]())
+        summaries = {"pipelineExecutionSummaries": list(self.executions.values())}
+        build = {"status": "Succeeded", "input": {}, "updatedBy": BUILD}
+        approvals = {"actionExecutionDetails": [build, *self.approvals]}
+        answers = {"list-pipeline-executions --pipeline-name pipeline-1": summaries}
+        for identity, record in self.executions.items():
+            one = f"--pipeline-name pipeline-1 --pipeline-execution-id {identity}"
+            answers[f"get-pipeline-execution {one}"] = {"pipelineExecution": record}
+        only = f"--pipeline-name pipeline-1 --filter pipelineExecutionId={self.now}"
+        answers[f"list-action-executions {only}"] = approvals
+        assert call[0] == "codepipeline"
+        return json.dumps(answers[" ".join(call[1:])])
 
     def latest(self, name: str, field: str) -> str:
         """What is in the stage Production."""
+        assert name == "pipeline-1"
         return {"type": self.type, "pipelineExecutionId": self.now}[field]
 
 
@@ -88,11 +93,18 @@ def checked(pipeline: Pipeline, monkeypatch, capsys) -> Callable[[], str]:
     ("pushed_by", "approvers", "said"),
     [
         (PUSHER, [GRACE], "Pushed or started by ada@example.com; approved by grace.\n"),
-        (PUSHER, [PUSHER], "stopped: four_eyes.py: ada@example.com pushed or started this"),
+        (
+            PUSHER,
+            [PUSHER],
+            "stopped: four_eyes.py: ada@example.com pushed or started this and approved it; another"
+            " reviewer must approve: make start",
+        ),
         (PUSHER, [ADA], "stopped: four_eyes.py: ada@example.com pushed or started this"),
         (PUSHER, [GRACE, ADA], "stopped: four_eyes.py: ada@example.com pushed or started this"),
         (PUSHER, [], "stopped: four_eyes.py: AWS does not say who approved e1"),
         (PUSHER, [""], "stopped: four_eyes.py: AWS does not say who approved e1"),
+        (PUSHER, [ROOT], "stopped: four_eyes.py: AWS does not say who approved e1"),
+        (PUSHER, ["of no account/grace"], "stopped: four_eyes.py: AWS does not say who approved"),
         ("unknown", [GRACE], "stopped: four_eyes.py: AWS does not say who pushed"),
         ("referenceUpdated", [GRACE], "stopped: four_eyes.py: AWS does not say who pushed"),
     ],
@@ -130,6 +142,17 @@ def test_a_commit_that_was_never_pushed_to_the_branch_is_unknown(pipeline, check
     pipeline.run("e2", "StartPipelineExecution", GRACE, PUSHER, commit="of-a-feature-branch")
     pipeline.approved(f"{ADA}.uk")
     assert checked().startswith("stopped: four_eyes.py: AWS does not say who pushed")
+
+
+@pytest.mark.parametrize("missing", ["variables", "trigger"])
+def test_what_aws_does_not_say_stops(pipeline, checked, missing: str) -> None:
+    pipeline.run("e1", "CloudWatchEvent", START, PUSHER)
+    del pipeline.executions["e1"][missing]
+    pipeline.approved(GRACE)
+    assert checked() == (
+        "stopped: four_eyes.py: AWS does not say who pushed this commit. Push it anew: git commit"
+        " --amend"
+    )
 
 
 def test_a_rejection_before_is_no_approval(pipeline, checked) -> None:

@@ -34,7 +34,7 @@ def quoted(name: str) -> str:
 def author(repository: str, commit: str) -> str:
     """Returns the name of a commit's author. Raises Refused."""
     call = ("codecommit", "get-commit", "--repository-name", repository, "--commit-id", commit)
-    return str(json.loads(aws(*call, "--query", "commit.author.name") or "null") or "unknown")
+    return str(json.loads(aws(*call, "--query", "commit.author.name")) or "unknown")
 
 
 def main() -> None:

@@ -72,7 +72,7 @@ def latest(pipeline: str, field: str, stage: str = names.PRODUCTION) -> str:
     """Returns a field of the execution that entered a stage last, or ""."""
     query = f"stageStates[?stageName=='{stage}'].latestExecution.{field} | [0]"
     answer = aws("codepipeline", "get-pipeline-state", "--name", pipeline, "--query", query)
-    return json.loads(answer or "null") or ""
+    return json.loads(answer) or ""
 
 
 def deployment_status(pipeline: str) -> str:
@@ -85,7 +85,7 @@ def deployment_status(pipeline: str) -> str:
         f" | [?actionName=='{names.DEPLOY}'].latestExecution.status | [0]"
     )
     answer = aws("codepipeline", "get-pipeline-state", "--name", pipeline, "--query", query)
-    return json.loads(answer or "null") or ""
+    return json.loads(answer) or ""
 
 
 def print_status(pipeline: str) -> None:
@@ -111,14 +111,14 @@ def wait(pipeline: str) -> None:
 def deployed(pipeline: str) -> dict[str, Artifact]:
     """Returns the artifacts of the release that is deployed, by name; none before the first."""
     call = ("codepipeline", "list-action-executions", "--pipeline-name", pipeline)
-    rows = json.loads(aws(*call, "--query", DEPLOYED) or "null") or []
+    rows = json.loads(aws(*call, "--query", DEPLOYED)) or []
     return {name: Artifact(bucket, key) for name, bucket, key in rows}
 
 
 def approved_checksum(pipeline: str) -> str:
     """Returns the SHA-256 of the wheel that was approved with that release; "" if it has none."""
     call = ("codepipeline", "list-action-executions", "--pipeline-name", pipeline)
-    text = json.loads(aws(*call, "--query", CONFIGURATION) or "null")
+    text = json.loads(aws(*call, "--query", CONFIGURATION))
     variables = {item["name"]: item["value"] for item in json.loads(text or "[]")}
     return str(variables.get("WHEEL_SHA256", ""))
 
@@ -128,7 +128,7 @@ def reviewed(pipeline: str) -> Artifact:
     execution = latest(pipeline, "pipelineExecutionId", names.REVIEW)
     call = ("codepipeline", "list-action-executions", "--pipeline-name", pipeline)
     this = ("--filter", f"pipelineExecutionId={execution}", "--query", REVIEWED)
-    place = json.loads(aws(*call, *this) or "null")
+    place = json.loads(aws(*call, *this))
     if not place:
         raise Refused(f"{pipeline} has no artifact {names.SOURCE} of the execution in review")
     return Artifact(*place)
