@@ -55,6 +55,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("rendered", marked, indirect=True)
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """As many workers as cores, but at least four, for some tests only wait."""
+    return max(4, os.cpu_count() or 4)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Rehearsals first: at the end no worker waits for another one's long test."""
     items.sort(key=lambda item: "rehearsal" not in item.path.stem)

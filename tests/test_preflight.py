@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
@@ -171,6 +172,7 @@ def test_a_refused_credential(preflight, auth: str, status: int) -> None:
     with serve(lambda _: Answer(status, CANARY.encode())) as (host, _):
         line = only_line(preflight(host, auth))
     assert f"{host} refuses the credential (HTTP {status})" in line
+    assert line.endswith(load(SIGN_IN[auth]).how_to_replace("qa"))
 
 
 @pytest.mark.parametrize("auth", VARIANTS)
@@ -282,6 +284,32 @@ def test_a_commit_with_a_file_that_the_client_runs_stops_first(preflight, tmp_pa
 def test_the_stack_names_no_workspace(preflight) -> None:
     line = only_line(preflight("", bundle_host=HOST))
     assert "DATABRICKS_HOST is not set; the stack sets it for its builds: make stack" in line
+
+
+def test_variables_that_are_not_set_are_named(build, monkeypatch, capfd) -> None:
+    build(HOST)
+    module = load("preflight")
+    monkeypatch.setattr(module, "sign_in", load("sign_in"))
+    monkeypatch.setattr(sys, "argv", ["preflight.py", "qa"])
+    for variable in ("DATABRICKS_TOKEN", "DATABRICKS_HOST"):
+        monkeypatch.delenv(variable, raising=False)
+    assert module.main() == 1
+    assert "DATABRICKS_HOST is not set" in capfd.readouterr().err
+    monkeypatch.setenv("DATABRICKS_HOST", HOST)
+    assert module.main() == 1
+    assert "DATABRICKS_TOKEN has no value" in capfd.readouterr().err
+
+
+def test_without_a_target_it_says_how_to_call_it(monkeypatch, capfd) -> None:
+    monkeypatch.setattr(sys, "argv", ["preflight.py"])
+    assert load("preflight").main() == 2
+    assert capfd.readouterr().err == "usage: python cicd/steps/preflight.py TARGET\n"
+
+
+def test_no_credential_is_sent_unless_there_is_one() -> None:
+    with serve(workspace) as (host, seen), pytest.raises(urllib.error.HTTPError):
+        load("workspace").ask(f"{host}{ME}")
+    assert "Authorization" not in seen[0].headers
 
 
 def test_json_is_what_the_double_speaks() -> None:

@@ -1,10 +1,12 @@
 """A change that weakens a rendered repository does not pass `make check` unnoticed."""
 
+import ast
+import functools
 import py_compile
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,12 +19,24 @@ sys.dont_write_bytecode = True  # what lies in the template's folder is rendered
 sys.path.insert(0, str(TEMPLATE))
 
 from ops import check  # noqa: E402
+from ops.check import leaks  # noqa: E402
+from ops.check.files import PARSERS  # noqa: E402
 
 ALL = [
     pytest.param(row, marks=pytest.mark.xdist_group(row.variant), id=f"{family}-{row.what}")
     for family, rows in WEAKENINGS.items()
     for row in rows
 ]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def files_are_read_once() -> Iterator[None]:
+    """Hardly any row changes a file that is slow to read."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(leaks, "secrets", functools.cache(leaks.secrets))
+        patch.setattr(ast, "parse", functools.cache(ast.parse))
+        patch.setitem(PARSERS, ".py", ast.parse)
+        yield
 
 
 @pytest.fixture

@@ -50,6 +50,12 @@ def committed(root: Path) -> list[str]:
     return sorted(path.as_posix() for path in paths if not GENERATED & {*path.parts})
 
 
+def secrets(text: str) -> list[tuple[str, int]]:
+    """What looks like a secret in a text, each with its line."""
+    found = ((what, match) for what, form in FORMS.items() for match in re.finditer(form, text))
+    return [(what, text.count("\n", 0, match.start()) + 1) for what, match in found]
+
+
 @check
 def no_secret_is_committed(files: Files) -> Findings:
     """No file holds what looks like a secret."""
@@ -57,9 +63,7 @@ def no_secret_is_committed(files: Files) -> Findings:
         path = files.root / name
         if path.stat().st_size > LARGE:
             continue
-        text = path.read_bytes().decode("utf-8", errors="ignore")
-        for what, match in ((w, m) for w, form in FORMS.items() for m in re.finditer(form, text)):
-            line = text.count("\n", 0, match.start()) + 1
+        for what, line in secrets(path.read_bytes().decode("utf-8", errors="ignore")):
             message = (
                 f"holds {what}; remove it, and make it worthless: git keeps what was committed"
             )
