@@ -217,9 +217,7 @@ class World:
         delivery = importlib.import_module("ops.delivery")
         body = delivery.archive(self.root)
         metadata = {delivery.DIGEST: delivery.digest_of(body)}
-        client("s3").put_object(
-            Bucket=CICD_BUCKET, Key=delivery.KEY, Body=body, Metadata=metadata
-        )
+        client("s3").put_object(Bucket=CICD_BUCKET, Key=delivery.KEY, Body=body, Metadata=metadata)
 
     def defaults(self) -> dict[str, str]:
         """The parameters' defaults in the stack's file."""

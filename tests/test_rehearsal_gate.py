@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rehearsal import play
 from rehearsal.aws.build import Build
+from rehearsal.aws.codecommit import AUTHOR
 from rehearsal.aws.execution import Answer, Execution
 from rehearsing import (
     APPROVED,
@@ -429,3 +430,23 @@ def test_a_job_that_fails_is_no_failed_deployment(repository: Path, rehearsal) -
         assert drift(played.look_for_drift()) == ("in-sync", "none")
         by_hand(played)
         assert drift(played.look_for_drift())[0] == "drifted"
+
+
+# ---- Four eyes -----------------------------------------------------------------------------------
+
+
+def test_who_has_pushed_or_started_a_release_does_not_approve_it(deploying, rehearsal) -> None:
+    stack = (deploying / "cicd/stack.yml").read_text()
+    head, name, rest = stack.partition("\n  FourEyes:\n")
+    changed = rest.replace('Default: "false"', 'Default: "true"', 1)
+    (deploying / "cicd/stack.yml").write_text(head + name + changed)
+    why = "pushed or started this and approved it; another reviewer must approve: make start"
+    with rehearsal(deploying) as played:
+        decide(played, APPROVED._replace(by=AUTHOR))
+        assert f"four_eyes.py: Ada {why}" in said(played.push(), "Production")
+        assert not workspace(played).exists()
+        decide(played, APPROVED)
+        assert f"four_eyes.py: Grace {why}" in said(played.pipeline.start(), "Production")
+        execution = played.push()
+        assert "Pushed or started by Ada; approved by Grace." in log(execution, "Production")
+        assert execution.status == "Succeeded"

@@ -64,6 +64,7 @@ class CodeCommit:
             "referenceName": branch,
             "referenceFullName": f"refs/heads/{branch}",
             "commitId": commit,
+            "callerUserArn": AUTHOR,
         }
         if old:
             detail["oldCommitId"] = old

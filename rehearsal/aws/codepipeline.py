@@ -16,12 +16,14 @@ from rehearsal.aws.codebuild import CodeBuild
 from rehearsal.aws.errors import AwsError, Unsupported
 from rehearsal.aws.events import Message
 from rehearsal.aws.execution import (
+    BY_HAND,
     Action,
     ActionFailed,
     Approvals,
     Execution,
     Gate,
     Stage,
+    Trigger,
     kind,
     new_stage,
 )
@@ -61,9 +63,15 @@ class CodePipeline:
         """Runs the execution that a rule's target starts."""
         if message.target != self.arn:
             raise Unsupported(f"{message.rule}: the stack has no pipeline {message.target}")
-        return self.start(message.input.get("sourceRevisions", []))
+        revisions, variables = map(message.input.get, ("sourceRevisions", "variables"))
+        return self.start(revisions, variables, Trigger("CloudWatchEvent", message.rule_arn))
 
-    def start(self, revisions: list[dict[str, str]] | None = None) -> Execution:
+    def start(
+        self,
+        revisions: list[dict[str, str]] | None = None,
+        variables: list[dict[str, str]] | None = None,
+        trigger: Trigger = BY_HAND,
+    ) -> Execution:
         """Runs an execution to its end: of a commit that is named, else of the branch's head."""
         commits = [
             revision["revisionValue"]
@@ -71,12 +79,13 @@ class CodePipeline:
             if revision["revisionType"] == "COMMIT_ID"
         ]
         commit = commits[0] if commits else self.account.codecommit.head(self.branch)
-        execution = Execution(str(uuid.uuid4()), commit, list(map(new_stage, self.declared)))
+        stages = list(map(new_stage, self.declared))
+        execution = Execution(str(uuid.uuid4()), commit, stages, trigger=trigger)
         execution.variables["codepipeline"] = {"PipelineExecutionId": execution.id}
         execution.variables["variables"] = {
             variable["Name"]: variable.get("DefaultValue", "")
             for variable in self.properties.get("Variables", [])
-        }
+        } | {variable["name"]: variable["value"] for variable in variables or []}
         return self.walk(execution)
 
     def rollback(self, stage: str, target: Execution) -> Execution:
@@ -87,7 +96,13 @@ class CodePipeline:
         """
         self.check_rollback(stage, target)
         stages = [new_stage(declared) for declared in self.declared if declared["Name"] == stage]
-        execution = Execution(str(uuid.uuid4()), target.commit, stages, rolls_back_to=target)
+        execution = Execution(
+            str(uuid.uuid4()),
+            target.commit,
+            stages,
+            trigger=Trigger("ManualRollback"),
+            rolls_back_to=target,
+        )
         execution.artifacts |= target.artifacts
         execution.variables |= target.variables
         return self.walk(execution)

@@ -47,7 +47,12 @@ class PipelineApi:
         execution = self.find(request.parameters["pipelineExecutionId"])
         revision = {"name": "Source", "revisionId": execution.commit}
         cicd = {"name": "Cicd", "revisionId": "an S3 version"}  # AWS says nothing of the order
-        details = {"pipelineName": self.pipeline.name, "artifactRevisions": [cicd, revision]}
+        variables = execution.variables.get("variables", {}).items()
+        details = {
+            "pipelineName": self.pipeline.name,
+            "artifactRevisions": [cicd, revision],
+            "variables": [{"name": name, "resolvedValue": value} for name, value in variables],
+        }
         return {"pipelineExecution": summary(execution) | details}
 
     def get_state(self, request: Request) -> Shape:
@@ -96,8 +101,8 @@ class PipelineApi:
 
     def start(self, request: Request) -> Shape:
         """StartPipelineExecution: on the branch's head, unless a commit is named."""
-        revisions = request.parameters.get("sourceRevisions", [])
-        return self.run(lambda: self.pipeline.start(revisions))
+        revisions, variables = map(request.parameters.get, ("sourceRevisions", "variables"))
+        return self.run(lambda: self.pipeline.start(revisions, variables))
 
     def rollback(self, request: Request) -> Shape:
         """RollbackStage"""
@@ -137,6 +142,7 @@ def summary(execution: Execution) -> Shape:
         "status": execution.status,
         "executionMode": "SUPERSEDED",
         "executionType": execution.type,
+        "trigger": {"triggerType": execution.trigger.kind, "triggerDetail": execution.trigger.by},
     }
     if target := execution.rolls_back_to:
         shown["rollbackMetadata"] = {"rollbackTargetPipelineExecutionId": target.id}
@@ -193,6 +199,7 @@ def action_detail(execution: Execution, stage: Stage, action: Action) -> Shape:
         "status": action.status,
         "startTime": action.started,
         "lastUpdateTime": action.ended,
+        "updatedBy": action.answer.by if action.answer else "",
         "input": {
             "actionTypeId": kind,
             "configuration": action.configuration,

@@ -16,11 +16,25 @@ class ActionFailed(Exception):
     """Why an action failed, in words for the operator."""
 
 
+REVIEWER = "arn:aws:sts::123456789012:assumed-role/Team/Grace"  # whoever starts and approves
+
+
 class Answer(NamedTuple):
-    """The answer to an approval: Approved, Rejected or Expired, and the reason."""
+    """The answer to an approval: Approved, Rejected or Expired, the reason, and whose it is."""
 
     status: str
     reason: str
+    by: str = REVIEWER
+
+
+class Trigger(NamedTuple):
+    """What started an execution, in CodePipeline's words, and the ARN of who or what did."""
+
+    kind: str = "StartPipelineExecution"
+    by: str = REVIEWER
+
+
+BY_HAND = Trigger()
 
 
 @dataclass
@@ -88,6 +102,7 @@ class Execution:
     stages: list[Stage]
     status: str = "InProgress"
     started: float = field(default_factory=time.time)
+    trigger: Trigger = BY_HAND
     rolls_back_to: "Execution | None" = None
     artifacts: dict[str, Location] = field(default_factory=dict)
     variables: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -145,7 +160,7 @@ class Approvals:
         # The token is what a client sees of a waiting approval, and what its answer must repeat.
         action.token, action.answer = str(uuid.uuid4()), None
         answer = self.decide(execution, action) or self.wait(action)
-        action.token = ""
+        action.token, action.answer = "", answer
         return answer
 
     def wait(self, action: Action) -> Answer:
