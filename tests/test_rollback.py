@@ -86,6 +86,19 @@ def test_an_approver_is_what_the_record_says(operator: Operator) -> None:
     del record["updatedBy"]
     record["output"]["executionResult"] = {"externalExecutionSummary": "Approved by console"}
     assert " Approved by console deployed now" in operator.run("releases").lines[1]
+    del record["output"]["executionResult"]["externalExecutionSummary"]
+    assert operator.run("releases").lines[1].endswith("24 Nov 14:00 deployed now")
+
+
+def test_after_a_failed_deployment_nobody_knows_what_production_has(operator: Operator) -> None:
+    released(operator, "a", status="Failed")
+    assert operator.run("releases").lines[1].endswith("ada@example.com last that succeeded")
+
+
+def test_a_failure_in_another_stage_is_not_productions(operator: Operator) -> None:
+    operator.cloud.stage("QA", "Failed", B)
+    released(operator, "a")
+    assert operator.run("releases").lines[1].endswith("ada@example.com deployed now")
 
 
 def job_failed(operator: Operator) -> None:
