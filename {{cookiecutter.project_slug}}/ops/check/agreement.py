@@ -132,10 +132,10 @@ def versions_are_the_pinned_ones(files: Files) -> Findings:
         if match[2] != pin:
             yield place, f"{match[2]}, but cicd/tools.env pins {pin}; make them equal"
     for name, file in REQUIREMENTS.items():
-        pins = re.findall(rf"(?m)^{name}==(\S+)", files.text.get(file, ""))
+        pinned = re.findall(rf"(?m)^{name}==(\S+)", files.text.get(file, ""))
         for place, match in files.search(rf"\b{name}==(\d[\w.]*)"):
-            if pins and match[1] != pins[0]:
-                yield place, f"{match[1]}, but {file} pins {pins[0]}; make them equal"
+            if pinned and match[1] != pinned[0]:
+                yield place, f"{match[1]}, but {file} pins {pinned[0]}; make them equal"
     python = files.pins.text("PYTHON_VERSION")
     for spec in files.buildspecs.values():
         runtimes = spec.mapping("phases", "install", "runtime-versions")
