@@ -40,7 +40,7 @@ TESTS = (
     ("deploy proof leftovers accepted wheels client", "test_deploy.py"),
     ("plan model report fields hiding values texts", "test_plan.py test_hiding.py"),
     ("bundle", "test_bundle_guard.py"),
-    ("ops.approval ops.status", "test_operate.py"),
+    ("ops.approval", "test_operate.py test_four_eyes.py"),
     ("release changes author", "test_changes.py test_deployed.py"),
     ("deployed same_cicd", "test_deployed.py"),
     ("four_eyes", "test_four_eyes.py"),
