@@ -37,8 +37,11 @@ EVERY = int(os.environ.get("EVERY", "1"))  # 5: a sample, every fifth mutant of 
 NOTICED = ("killed", "timeout", "segfault")
 # The modules that decide, and the tests that call them.
 TESTS = (
-    ("deploy proof leftovers accepted wheels client", "test_deploy.py"),
-    ("plan model report fields hiding values texts", "test_plan.py test_hiding.py"),
+    ("deploy plan proof leftovers accepted wheels client", "test_deploy.py test_plan.py"),
+    (
+        "model report fields hiding values texts",
+        "test_plan.py test_hiding.py test_plan_parts.py",
+    ),
     ("bundle", "test_bundle_guard.py"),
     ("ops.approval", "test_operate.py test_four_eyes.py"),
     ("release changes author", "test_changes.py test_deployed.py"),

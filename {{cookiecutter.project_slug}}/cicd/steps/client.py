@@ -24,7 +24,7 @@ def databricks(*arguments: str) -> str:
 
 def answer(*arguments: str) -> Any:
     """Returns what the Databricks CLI prints as JSON. Raises Stop."""
-    return json.loads(databricks(*arguments, "-o", "json") or "null")
+    return json.loads(databricks(*arguments, "-o", "json"))
 
 
 def fresh_plan(name: str) -> plans.Plan:

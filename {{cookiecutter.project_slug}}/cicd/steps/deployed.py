@@ -27,7 +27,7 @@ def take_wheel(artifact: zipfile.ZipFile, checksum: str, dist: Path) -> None:
     content = artifact.read(wheels[0])
     if hashlib.sha256(content).hexdigest() != checksum:
         raise Refused(f"{Path(wheels[0]).name} is not the wheel that was approved; it was replaced")
-    dist.mkdir(exist_ok=True)
+    dist.mkdir()
     (dist / Path(wheels[0]).name).write_bytes(content)
 
 

@@ -20,9 +20,9 @@ GUIDE = "docs/operations.md#when-a-deployment-was-cut-off"
 def listed(kind: str, name: str) -> list[dict[str, Any]]:
     """Returns the workspace's jobs or pipelines of about this name. Raises Stop."""
     if kind == "jobs":
-        return answer("jobs", "list", "--name", name) or []
+        return list(answer("jobs", "list", "--name", name))
     pattern = re.sub(r"['\\]", "_", name)  # `_` matches any character
-    return answer("pipelines", "list-pipelines", "--filter", f"name LIKE '{pattern}'") or []
+    return list(answer("pipelines", "list-pipelines", "--filter", f"name LIKE '{pattern}'"))
 
 
 def metadata(resource: dict[str, Any]) -> str:
