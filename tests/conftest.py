@@ -55,6 +55,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("rendered", marked, indirect=True)
 
 
+@pytest.hookimpl(optionalhook=True)  # tests/mutants.py runs tests without xdist
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """As many workers as cores, but at least four, for some tests only wait."""
     return max(4, os.cpu_count() or 4)
