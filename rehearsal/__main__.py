@@ -12,6 +12,7 @@ from rehearsal.aws.errors import AwsError, Unsupported
 from rehearsal.aws.execution import Action, Answer, Execution, Stage
 from rehearsal.databricks import spark
 from rehearsal.play import Rehearsal, Unplayable, opened
+from rehearsal.promises import broken, recorded
 from rehearsal.screen import Screen, review, summary
 
 LAST_LINES = 15  # of the log of a build that failed
@@ -109,9 +110,9 @@ class Player:
     def conclude(self, execution: Execution) -> int:
         """Says what production has now; returns the exit code."""
         if execution.status == "Succeeded":
-            commit = execution.commit[:8]
-            self.console.print(f"[green]Production has commit {commit}, as approved.[/]")
-            return 0
+            faults = broken(execution, recorded(self.played.home))
+            self.console.print(verdict(execution.commit[:8], faults))
+            return 1 if faults else 0
         stage = execution.stopped_in
         where = stage.name if stage else execution.status
         self.console.print(f"[red]Stopped in {where}.[/] No later stage has run.")
@@ -127,6 +128,14 @@ class Player:
                 log = action.build.log.read_text(encoding="utf-8")
                 text = "\n".join(log.splitlines()[-LAST_LINES:])
             self.console.print(text, markup=False)
+
+
+def verdict(commit: str, faults: list[str]) -> str:
+    """What is said of an execution that succeeded, with the promises that it has broken."""
+    if not faults:
+        return f"[green]Production has commit {commit}, as approved.[/]"
+    lines = "\n".join(f"  {fault}" for fault in faults)
+    return f"[red]Production has commit {commit}, but not as the gate promises:[/]\n{lines}"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What a rehearsal shows: a tree that grows while it runs, the reviewer's view, and the summary."""
 
 import io
-import json
 import threading
 import time
 import zipfile
@@ -19,6 +18,7 @@ from rehearsal.aws.build import Build
 from rehearsal.aws.execution import Action, Execution
 from rehearsal.aws.iam import Call
 from rehearsal.play import Rehearsal
+from rehearsal.promises import recorded
 
 MARKS = {
     "Succeeded": "[green]✓[/]",
@@ -167,21 +167,13 @@ def deployed(played: Rehearsal) -> Table:
     for name in ("workspace", "signed in as", "commands"):
         result.add_column(name, overflow="fold")
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for call in workspace_calls(played):
-        commands = counts[call["host"], call["user"]]
-        commands.update({call["command"]} - {"sign-in"})
+    for call in recorded(played.home):
+        commands = counts[call.host, call.user]
+        commands.update({call.command} - {"sign-in", "bundle plan", "resource"})
     for (host, user), commands in counts.items():
         listed = ", ".join(f"{name} ({count})" for name, count in commands.items())
         result.add_row(host, user, listed or "signed in only")
     return result
-
-
-def workspace_calls(played: Rehearsal) -> list[dict[str, str]]:
-    """Every sign-in and every change, in order."""
-    record = played.home / "databricks/calls.jsonl"
-    if not record.exists():
-        return []
-    return [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
 
 
 def reports(played: Rehearsal) -> Table:

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from conftest import DEFAULT, ROOT, VARIANTS, need_java
+from rehearsal import promises
 from rehearsal.aws.execution import Answer
 from rehearsing import (
     APPROVED,
@@ -45,6 +46,7 @@ def arrived(played, execution) -> None:
     nutter = played.codebuild.builds[0].reports[-1]
     assert (nutter.failed, nutter.passed) == ([], 2)
     assert not [call for call in played.aws.calls if not call.allowed]
+    assert promises.broken(execution, promises.recorded(played.home)) == []
     assert "resources.json" in in_prod(played)
     (mail,) = played.mails
     assert "It is for commit" in mail and "4 to create" in mail

@@ -488,7 +488,7 @@ def test_the_default_rendering_deploys_and_runs(default, rendering_of, client, h
     assert package == "my_data_project" and "--catalog=prod" in arguments
     assert libraries[0].endswith(f"/prod/artifacts/.internal/{wheel.name}")
     calls = [json.loads(line) for line in (home / "calls.jsonl").read_text().splitlines()]
-    deployed = {(c["host"], c["what"]) for c in calls if c["command"] == "bundle deploy"}
+    deployed = {(c["host"], c["what"]) for c in calls if c["command"] == "resource"}
     assert ("prod-workspace.cloud.databricks.com", "create jobs.my_data_project_job") in deployed
 
 

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from rehearsal import play
+from rehearsal import play, promises
 from rehearsal.aws.build import Build
 from rehearsal.aws.codecommit import AUTHOR
 from rehearsal.aws.execution import Answer, Execution
@@ -19,6 +19,7 @@ from rehearsing import (
     APPROVED,
     JOB,
     NUTTER,
+    PRODUCTION_SPEC,
     QA_SPEC,
     RUN_QA,
     by_hand,
@@ -31,6 +32,7 @@ from rehearsing import (
     workspace,
 )
 
+STACK = "cicd/stack.yml"
 Change = Callable[[play.Rehearsal], object]  # what somebody does to a rehearsal
 SCHEMA = """\
 resources:
@@ -430,6 +432,54 @@ def test_a_job_that_fails_is_no_failed_deployment(repository: Path, rehearsal) -
         assert drift(played.look_for_drift()) == ("in-sync", "none")
         by_hand(played)
         assert drift(played.look_for_drift())[0] == "drifted"
+
+
+# ---- What a rehearsal says of it -----------------------------------------------------------------
+
+DEPLOY = 'python "$STEPS/deploy.py" "$CODEBUILD_SRC_DIR_Plan/plan.json"'
+OTHER = "Production did not deploy the plan that was approved."
+NOT_COMPARED = "Production was not compared with the approved plan before it was deployed."
+NOT_PROVED = "Nobody proved after the deployment that production is as planned."
+
+
+def test_a_build_that_deploys_by_itself_is_not_as_approved(deploying, rehearsal) -> None:
+    edit(deploying, PRODUCTION_SPEC, DEPLOY, "databricks bundle deploy -t prod --auto-approve")
+    with rehearsal(deploying) as played:
+        execution = played.push()
+        assert execution.status == "Succeeded", said(execution, execution.stopped_in.name)
+        calls = promises.recorded(played.home)
+        assert promises.broken(execution, calls) == [OTHER, NOT_COMPARED, NOT_PROVED]
+
+
+def test_as_approved_is_what_every_call_says(deploying, rehearsal) -> None:
+    with rehearsal(deploying) as played:
+        execution = played.push()
+        calls = promises.recorded(played.home)
+    assert promises.broken(execution, calls) == []
+    plan, approve = execution.stages[2].actions
+    prod = [call for call in calls if call.target == "prod" and call.command.startswith("bundle")]
+    assert [call.command.split()[1] for call in prod] == ["plan", "plan", "deploy", "plan"]
+    shown, compared, deployed, proved = prod
+
+    def instead(missing: promises.Call, *others: promises.Call) -> list[str]:
+        place = calls.index(missing)
+        kept = [call for call in calls if call != missing]
+        return promises.broken(execution, [*kept[:place], *others, *kept[place:]])
+
+    assert instead(deployed, deployed._replace(what="prod 0123")) == [OTHER]
+    assert instead(deployed) == ["Nothing was deployed after the approval."]
+    assert instead(shown, shown, deployed._replace(build=plan.build.id)) == [
+        "Production was deployed to before anybody had approved."
+    ]
+    # Two plans of one build are the same call: the one before and the one after it.
+    assert compared == proved and instead(compared) == [NOT_COMPARED, NOT_PROVED]
+
+    approve.declared = approve.declared | {"RunOrder": 1}
+    assert promises.broken(execution, calls) == [
+        "The approval showed no plan: none was made before it."
+    ]
+    approve.answer = None
+    assert promises.broken(execution, calls) == ["Nobody was asked: the pipeline has no approval."]
 
 
 # ---- Four eyes -----------------------------------------------------------------------------------

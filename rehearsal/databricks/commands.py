@@ -97,6 +97,7 @@ def plan(session: Session) -> None:
     """databricks bundle plan"""
     session.load_bundle().place_libraries()
     planned = make_plan(session, state_of(session))
+    session.workspace.record("bundle plan", session.bundle.target)
     if session.json:
         show(planned)
         return

@@ -1,5 +1,6 @@
 """The commands that change a workspace by a bundle: deploy and destroy."""
 
+import hashlib
 import json
 import random
 import shutil
@@ -28,6 +29,7 @@ DESTROYED_PIPELINES = (
     " Views (MVs) managed by them. Set 'cascade_on_destroy: false' on a pipeline to retain datasets"
     " on pipeline deletion"
 )
+RESOURCE = "resource"  # how a change of one is recorded
 NEEDS_APPROVAL = (
     "\nDeleting data assets such as schemas, pipelines, or volumes may cause permanent data loss"
     " and should be carefully reviewed.\nTo proceed, use --auto-approve"
@@ -45,7 +47,8 @@ def deploy(session: Session) -> None:
     state.check(plan)
     lock = _lock(session)
     files = _upload(session, wheels)  # as in the real client, also if the deployment is refused
-    session.workspace.record("bundle deploy", f"files: {files}")
+    made_of = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else "without a plan"
+    session.workspace.record("bundle deploy", f"{bundle.target} {made_of}")
     errors = _refusal(plan, session.options.auto_approve)
     if not errors:
         errors = Deployer(state, session.workspace).apply(plan)
@@ -232,9 +235,7 @@ class Deployer:
             self.delete(key)
         if entry["action"] != "delete":
             self._put(key, entry)
-        self.workspace.record(
-            "bundle deploy", f"{entry['action']} {key.removeprefix('resources.')}"
-        )
+        self.workspace.record(RESOURCE, f"{entry['action']} {key.removeprefix('resources.')}")
 
     def _put(self, key: str, entry: Json) -> None:
         """Creates or updates one resource."""

@@ -2,7 +2,7 @@
 
 home/workspaces.json         who may sign in where; of a secret only the SHA-256
 home/faults.json             the failures that a test asks for (see `Storage.fault`)
-home/calls.jsonl             every sign-in and every change: host, user, command, what
+home/calls.jsonl             every sign-in, plan and change: host, user, command, what, build
 home/<host>/issued.json      the access tokens that were issued; only their SHA-256
 home/<host>/files/           "/" of the workspace's file system
 home/<host>/resources.json   {kind: {id: settings}}: what the workspace has, whoever made it
@@ -12,6 +12,7 @@ home/<host>/creators.json    {id: user}: who made it
 import copy
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -59,8 +60,9 @@ class Storage:
         return self.home / host_name(self.host)
 
     def record(self, user: str, command: str, what: str) -> None:
-        """Appends a sign-in or a change to calls.jsonl."""
+        """Appends a call to calls.jsonl."""
         call = {"host": host_name(self.host), "user": user, "command": command, "what": what}
+        call["build"] = os.environ.get("CODEBUILD_BUILD_ID", "")
         with (self.home / "calls.jsonl").open("a", encoding="utf-8") as calls:
             calls.write(json.dumps(call) + "\n")
 
@@ -183,5 +185,5 @@ class Workspace:
         self.resources = Resources(storage.folder / "resources.json", user)
 
     def record(self, command: str, what: str) -> None:
-        """Notes a change for the rehearsal's summary."""
+        """Notes a call for the rehearsal's summary."""
         self.storage.record(self.user, command, what)
