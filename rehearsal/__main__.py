@@ -54,6 +54,9 @@ def main() -> int:
     except AwsError as error:
         console.print(f"[red]AWS would refuse this:[/] {error}")
         return 1
+    except KeyboardInterrupt:
+        console.print("\nStopped. Nothing is left of this rehearsal.")
+        return 130
     return 2
 
 

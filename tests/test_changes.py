@@ -416,6 +416,25 @@ def test_the_last_releases_wheel_is_the_one_that_was_approved(review: Review) ->
     assert not list(review.folder.glob("NoSuchKey*"))  # unpacked elsewhere
 
 
+@pytest.mark.parametrize(
+    ("name", "is_approved"), [("demo-0.1+1-py3-none-any.whl", False), ("no name.whl", True)]
+)
+def test_another_wheel_or_another_name_is_a_replaced_one(review, name, is_approved) -> None:
+    other = wheel(review.folder, "0.1+1", {"demo/evil.py": b"evil"})
+    review.approve(hashlib.sha256(other.read_bytes() if is_approved else b"").hexdigest())
+    with zipfile.ZipFile(review.folder / "wheel.zip", "w") as archive:
+        archive.write(other, f"dist/{name}")
+    result = review.run("release.py", "changes", "p")
+    assert "the wheel of the last release was replaced" in result.stderr
+
+
+def test_two_wheels_of_the_last_release_are_not_compared(review: Review) -> None:
+    with zipfile.ZipFile(review.folder / "wheel.zip", "a") as archive:
+        archive.writestr("dist/other-1-py3-none-any.whl", b"")
+    result = review.run("release.py", "changes", "p")
+    assert result.stderr == "release.py: there are 2 wheels in the artifact, not one\n"
+
+
 @pytest.mark.parametrize("variables", ["", "[]"])
 def test_a_release_without_a_checksum_is_compared_by_its_sources(
     review: Review, variables: str

@@ -8,6 +8,7 @@ import io
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -102,13 +103,34 @@ def test_the_command_shows_it_and_says_so_with_its_exit_code(deploying: Path) ->
     assert good.returncode == 0, good.stdout + good.stderr
     assert "It is for commit" in good.stdout
     assert "- create jobs.my_data_project_job" in good.stdout  # the plan, as the reviewer sees it
-    assert "Production has commit" in good.stdout
+    assert re.search("Production has commit [0-9a-f]{8}, as approved.", good.stdout)
     bad = subprocess.run(
         [*command, "--reject", "not today"], cwd=ROOT, capture_output=True, text=True
     )
     assert bad.returncode == 1
     assert "Stopped in Review." in bad.stdout
     assert "not today" in bad.stdout
+
+
+def test_it_can_be_interrupted_and_leaves_nothing(deploying: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-u", "-m", "rehearsal", deploying, "--quick", "--approve"]
+    (tmp_path / "tmp").mkdir()
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(tmp_path / "tmp")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while "QA: download_source" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, rest
+    assert rest.endswith("\nStopped. Nothing is left of this rehearsal.\n")
+    assert "Traceback" not in rest
+    assert list((tmp_path / "tmp").glob("rehearsal-*")) == []
 
 
 def test_a_repository_that_a_team_has_changed(deploying: Path, rehearsal) -> None:

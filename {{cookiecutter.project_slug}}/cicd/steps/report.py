@@ -112,12 +112,13 @@ def resource(plan: Plan, key: str, wheels: Counter[str]) -> str:
     others = [line for line in every if not new_wheel(line)]
     wheels.update(new_wheel(line) for line in every if new_wheel(line))
     title = f"- {action} {key}{' (new wheel)' if len(others) < len(every) else ''}"
-    most = len(others) if key.endswith(RIGHTS) else MOST_FIELDS  # rights are shown to the last
     below = [
         text
         for section_lines in by_section(others).values()
         for name, part in by_parent(section_lines).items()
-        for text in cut([field_text(line, action) for line in part], most, f"fields of {name}")
+        for text in cut(
+            [field_text(line, action) for line in part], MOST_FIELDS, f"fields of {name}"
+        )
     ]
     return "\n".join([title, *(indent(text, "  ") for text in below)])
 
