@@ -11,6 +11,7 @@ from rich.console import Console
 from rehearsal.aws.errors import AwsError, Unsupported
 from rehearsal.aws.execution import Action, Answer, Execution, Stage
 from rehearsal.databricks import spark
+from rehearsal.leaks import search
 from rehearsal.play import Rehearsal, Unplayable, opened
 from rehearsal.promises import broken, recorded
 from rehearsal.screen import Screen, review, summary
@@ -33,7 +34,7 @@ def options() -> argparse.Namespace:
 
 def main() -> int:
     """Plays and shows a rehearsal; 0 only if production has what was approved."""
-    chosen, console, started = options(), Console(highlight=False), time.monotonic()
+    chosen, console, started = options(), Console(highlight=False, record=True), time.monotonic()
     if not chosen.quick and spark.java_version() < spark.JAVA:
         if os.environ.get("CI"):
             console.print(f"[red]Java {spark.JAVA} or newer is needed[/]; or pass --quick")
@@ -85,7 +86,20 @@ class Player:
         self.console.print(summary(played, started))
         if self.chosen.keep:
             self.console.print(f"Kept: {played.home}")
-        return self.conclude(execution)
+        kept = self.keeps_secrets()
+        return self.conclude(execution) or int(not kept)
+
+    def keeps_secrets(self) -> bool:
+        """Says whether a secret is in anything that the rehearsal wrote."""
+        secrets = self.played.credentials.secret_values
+        shown = self.console.export_text(clear=False)
+        found = search(self.played, secrets, shown)
+        if found.places:
+            listed = "\n".join(f"  {place}" for place in found.places)
+            self.console.print(f"[red]Secrets were written into:[/]\n{listed}", soft_wrap=True)
+        elif secrets:
+            self.console.print(f"0 of {len(secrets)} secrets found in {found.texts:,} texts")
+        return not found.places
 
     def decide(self, execution: Execution, action: Action) -> Answer:
         """Shows an approval and answers it."""

@@ -1,14 +1,10 @@
 """What the tests of rehearsals share: repositories to rehearse, and what to look for afterwards."""
 
-import base64
 import contextlib
-import io
 import json
-import re
 import shutil
 import subprocess
 import urllib.parse
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rehearsal import play
+from rehearsal import leaks, play
 from rehearsal.aws.execution import Answer, Execution
 
 Rehearse = Callable[..., AbstractContextManager[play.Rehearsal]]
@@ -118,9 +114,10 @@ def decide(played: play.Rehearsal, answer: Answer | None) -> None:
 
 def search(played: play.Rehearsal, terminal: str) -> None:
     """Asserts that no secret is in what a rehearsal left; one that is put there is found."""
-    canary = encoded(played.credentials.canary)[2]
-    (played.home / "builds/canary.log").write_text(f"xx{canary}xx")
-    assert leaks(played, terminal) == ["builds/canary.log"]
+    canary = played.credentials.canary
+    (played.home / "builds/canary.log").write_text(f"xx{canary[::-1]}xx")
+    found = leaks.search(played, [*played.credentials.secret_values, canary], terminal)
+    assert found.places == ["builds/canary.log"]
 
 
 def put(played: play.Rehearsal, secret: str, value: dict[str, str]) -> None:
@@ -133,45 +130,6 @@ def fail(played: play.Rehearsal, on: str, **more: int) -> None:
     """Makes production's workspace fail at something: "deploy" or "run"."""
     fault = {"host": PROD, "on": on, "message": "the workspace is down", **more}
     (played.home / "databricks/faults.json").write_text(json.dumps([fault]))
-
-
-def encoded(secret: str) -> list[str]:
-    """A secret, plain, in base64 and URL-encoded."""
-    return [
-        secret,
-        base64.b64encode(secret.encode()).decode().rstrip("="),
-        urllib.parse.quote(secret),
-    ]
-
-
-def leaks(played: play.Rehearsal, terminal: str) -> list[str]:
-    """Where a secret is found: files of the builds and workspaces, artifacts, git objects, logs."""
-    secrets = [*played.credentials.secret_values, played.credentials.canary]
-    forms = [form.encode() for secret in secrets for form in encoded(secret)]
-    pattern = re.compile(b"|".join(map(re.escape, forms)))
-    return sorted({name for name, text in texts(played, terminal) if pattern.search(text)})
-
-
-def texts(played: play.Rehearsal, terminal: str) -> Iterator[tuple[str, bytes]]:
-    """Everything that a rehearsal leaves, by the name of its place."""
-    yield "terminal", terminal.encode()
-    for path in played.home.rglob("*"):
-        if path.is_file() and "image" not in path.parts and ".venv" not in path.parts:
-            yield path.relative_to(played.home).as_posix(), path.read_bytes()
-    folder = str(played.aws.codecommit.folder)
-    objects = ["git", "--git-dir", folder, "cat-file", "--batch-all-objects", "--batch"]
-    yield "git", subprocess.run(objects, capture_output=True, check=True).stdout
-    s3 = played.aws.client("s3")
-    for bucket in s3.list_buckets()["Buckets"]:
-        for item in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", []):
-            body = s3.get_object(Bucket=bucket["Name"], Key=item["Key"])["Body"].read()
-            with zipfile.ZipFile(io.BytesIO(body)) as archive:
-                for name in archive.namelist():
-                    yield f"{item['Key']}/{name}", archive.read(name)
-    logs = played.aws.client("logs")
-    for group in logs.describe_log_groups()["logGroups"]:
-        for event in logs.filter_log_events(logGroupName=group["logGroupName"])["events"]:
-            yield "cloudwatch", event["message"].encode()
 
 
 def workspace(played: play.Rehearsal) -> Path:

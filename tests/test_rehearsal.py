@@ -104,12 +104,16 @@ def test_the_command_shows_it_and_says_so_with_its_exit_code(deploying: Path) ->
     assert "It is for commit" in good.stdout
     assert "- create jobs.my_data_project_job" in good.stdout  # the plan, as the reviewer sees it
     assert re.search("Production has commit [0-9a-f]{8}, as approved.", good.stdout)
+    assert re.search(r"\n0 of 2 secrets found in [\d,]+ texts\n", good.stdout)
+    leak = 'printf " %s" "$DATABRICKS_TOKEN" | base64 >leaked'  # CodeBuild's log hides plain ones
+    edit(deploying, QA_SPEC, "python cicd/steps/wheels.py", f"{leak}; python cicd/steps/wheels.py")
     bad = subprocess.run(
         [*command, "--reject", "not today"], cwd=ROOT, capture_output=True, text=True
     )
     assert bad.returncode == 1
     assert "Stopped in Review." in bad.stdout
     assert "not today" in bad.stdout
+    assert re.search(r"Secrets were written into:\n  builds/\S+/leaked\n", bad.stdout)
 
 
 def test_it_can_be_interrupted_and_leaves_nothing(deploying: Path, tmp_path: Path) -> None:
