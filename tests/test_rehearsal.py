@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -114,6 +115,29 @@ def test_the_command_shows_it_and_says_so_with_its_exit_code(deploying: Path) ->
     assert "Stopped in Review." in bad.stdout
     assert "not today" in bad.stdout
     assert re.search(r"Secrets were written into:\n  builds/\S+/leaked\n", bad.stdout)
+
+
+def test_when_it_is_killed_its_builds_end_too(deploying: Path, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    hang = f"(sleep 300 & echo $! $$ >{started}; sleep 300)"
+    edit(deploying, QA_SPEC, "python cicd/steps/wheels.py", hang)
+    command = [sys.executable, "-m", "rehearsal", deploying, "--quick", "--approve"]
+    env = os.environ | {"TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
+    while not (started.exists() and started.read_text()):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    time.sleep(2)
+    for pid in started.read_text().split():
+        assert not is_running(pid)
+
+
+def is_running(pid: str) -> bool:
+    """Whether a process is there, and no zombie that waits to be asked how it ended."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True)
+    return state.stdout.strip()[:1] not in ("", "Z")
 
 
 def test_it_can_be_interrupted_and_leaves_nothing(deploying: Path, tmp_path: Path) -> None:

@@ -50,6 +50,13 @@ class Shell:
             errors="replace",
             start_new_session=True,
         )
+        # Reads until this process ends, killed or not; then nothing of the build goes on.
+        self.guard = subprocess.Popen(
+            ["sh", "-c", f"read _; kill -9 -{self.process.pid}"],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         output = self.process.stdout
         self.reader = threading.Thread(target=read, args=[output, say], daemon=True)
         self.reader.start()
@@ -79,6 +86,8 @@ class Shell:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        self.guard.kill()
+        self.guard.wait()
         self.reader.join(timeout=5)
         os.close(self.exit_codes)
 
