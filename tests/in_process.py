@@ -1,6 +1,8 @@
-"""A pytest plugin for `make mutants`: a step that a test runs as a program runs in this process.
+"""A pytest plugin for `make mutants`.
 
-mutmut changes the code of the process that it forks. A program of its own would not be changed.
+A step that a test runs as a program runs in this process: mutmut changes the code of the process
+that it forks, a program of its own would not be changed. And a test of ops/check runs only those
+checks that have found something before, without a mutant: all of them would take half an hour.
 """
 
 import contextlib
@@ -82,3 +84,23 @@ def steps_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
         return subprocess.CompletedProcess(command, *run_here(step, words[3:], options))
 
     monkeypatch.setattr(subprocess, "run", run)
+
+
+FOUND: dict[str, list[Any]] = {}  # by test; mutmut's forks have what its own run has remembered
+
+
+@pytest.fixture(autouse=True)
+def checks_that_find(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has `check.prove` run what the same test has found something with."""
+    check = sys.modules.get("ops.check")
+    if check is None:
+        return
+    test, prove = request.node.nodeid, check.prove
+    monkeypatch.setattr(check, "CHECKS", FOUND.get(test, check.CHECKS))
+
+    def remember(*arguments: Any) -> Any:
+        report = prove(*arguments)
+        FOUND.setdefault(test, [one for one in check.CHECKS if report.findings.get(one.__name__)])
+        return report
+
+    monkeypatch.setattr(check, "prove", remember)

@@ -49,7 +49,11 @@ TESTS = (
     ("four_eyes", "test_four_eyes.py"),
     ("preflight workspace", "test_preflight.py"),
     ("ops.pipeline", "test_rollback.py test_operate.py"),
-    ("ops.check*", "test_check.py test_weakenings.py"),
+    (
+        "ops.check*",
+        "test_check.py::test_a_change_is_found_where_it_is"
+        " test_weakenings.py::test_a_weakening_is_found",
+    ),
 )
 COPIED = ["cookiecutter.json", "hooks", "rehearsal", "docs", "{{cookiecutter.project_slug}}"]
 CONFIGURATION = """\
