@@ -56,7 +56,7 @@ def main() -> int:
         console.print(f"[red]AWS would refuse this:[/] {error}")
         return 1
     except KeyboardInterrupt:
-        console.print("\nStopped. Nothing is left of this rehearsal.")
+        console.print(f"\nStopped.{'' if chosen.keep else ' Nothing is left of this rehearsal.'}")
         return 130
     return 2
 

@@ -40,8 +40,12 @@ def search(played: Rehearsal, secrets: Iterable[str], terminal: str) -> Search:
     """Looks for each form of each secret."""
     wanted = {form.encode() for secret in secrets for form in forms(secret)}
     pattern = re.compile(b"|".join(map(re.escape, sorted(wanted))))
-    every = list(texts(played, terminal))
-    return Search(sorted({name for name, text in every if pattern.search(text)}), len(every))
+    places, count = set(), 0
+    for name, text in texts(played, terminal):
+        count += 1
+        if pattern.search(text):
+            places.add(name)
+    return Search(sorted(places), count)
 
 
 def texts(played: Rehearsal, terminal: str) -> Iterator[tuple[str, bytes]]:
