@@ -151,8 +151,11 @@ def test_it_can_be_interrupted_and_leaves_nothing(deploying: Path, tmp_path: Pat
         stderr=subprocess.STDOUT,
         text=True,
     )
-    while "QA: download_source" not in process.stdout.readline():
-        assert process.poll() is None
+    shown = ""
+    while "QA: download_source" not in shown:
+        line = process.stdout.readline()
+        assert line, shown
+        shown += line
     process.send_signal(signal.SIGINT)
     rest, _ = process.communicate(timeout=30)
     assert process.returncode == 130, rest
