@@ -11,7 +11,7 @@ from rich.console import Console
 from rehearsal.aws.errors import AwsError, Unsupported
 from rehearsal.aws.execution import Action, Answer, Execution, Stage
 from rehearsal.databricks import spark
-from rehearsal.leaks import search
+from rehearsal.leaks import search, written
 from rehearsal.play import Rehearsal, Unplayable, opened
 from rehearsal.promises import broken, recorded
 from rehearsal.screen import Screen, review, summary
@@ -93,7 +93,7 @@ class Player:
         """Says whether a secret is in anything that the rehearsal wrote."""
         secrets = self.played.credentials.secret_values
         shown = self.console.export_text(clear=False)
-        found = search(self.played, secrets, shown)
+        found = search(written(self.played, shown), secrets)
         if found.places:
             listed = "\n".join(f"  {place}" for place in found.places)
             self.console.print(f"[red]Secrets were written into:[/]\n{listed}", soft_wrap=True)

@@ -116,7 +116,8 @@ def search(played: play.Rehearsal, terminal: str) -> None:
     """Asserts that no secret is in what a rehearsal left; one that is put there is found."""
     canary = played.credentials.canary
     (played.home / "builds/canary.log").write_text(f"xx{canary[::-1]}xx")
-    found = leaks.search(played, [*played.credentials.secret_values, canary], terminal)
+    secrets = [*played.credentials.secret_values, canary]
+    found = leaks.search(leaks.written(played, terminal), secrets)
     assert found.places == ["builds/canary.log"]
 
 

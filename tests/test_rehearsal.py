@@ -4,6 +4,7 @@ The faults run quick (DuckDB in place of Spark) and on a repository whose QA bui
 what the fault is about; the full build, on Spark, has tests of its own.
 """
 
+import base64
 import io
 import os
 import re
@@ -20,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from conftest import DEFAULT, ROOT, VARIANTS, need_java
-from rehearsal import promises
+from rehearsal import leaks, promises
 from rehearsal.aws.execution import Answer
 from rehearsing import (
     APPROVED,
@@ -115,6 +116,38 @@ def test_the_command_shows_it_and_says_so_with_its_exit_code(deploying: Path) ->
     assert "Stopped in Review." in bad.stdout
     assert "not today" in bad.stdout
     assert re.search(r"Secrets were written into:\n  builds/\S+/leaked\n", bad.stdout)
+
+
+SECRET = "dapi0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SECRET,
+        SECRET[::-1],
+        SECRET[: len(SECRET) // 2],
+        SECRET[len(SECRET) // 2 :],
+        SECRET.encode().hex(),
+        *(base64.b64encode(f"{'x' * n}{SECRET}xyz".encode()).decode() for n in range(6)),
+    ],
+)
+def test_a_secret_is_found_in_whatever_form(text: str) -> None:
+    wheel = io.BytesIO()
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/b.py", f"x = '{text}'")
+    outer = io.BytesIO()
+    with zipfile.ZipFile(outer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("dist/a.whl", wheel.getvalue())
+    assert text.encode() not in outer.getvalue()
+    found = leaks.search(leaks.unpacked("Wheel", outer.getvalue()), [SECRET])
+    assert found == (["Wheel/dist/a.whl/a/b.py"], 3)
+
+
+def test_where_nothing_is_secret_nothing_is_found() -> None:
+    assert leaks.search([("terminal", b"text")], []) == ([], 1)
+    damaged = b"PK\x05\x06" + bytes(18)
+    assert leaks.search(leaks.unpacked("damaged", damaged[:-1] + b"x"), [SECRET]).places == []
 
 
 def test_when_it_is_killed_its_builds_end_too(deploying: Path, tmp_path: Path) -> None:
