@@ -11,9 +11,10 @@ from rich.console import Console
 from rehearsal.aws.errors import AwsError, Unsupported
 from rehearsal.aws.execution import Action, Answer, Execution, Stage
 from rehearsal.databricks import spark
+from rehearsal.databricks.calls import recorded
 from rehearsal.leaks import search, written
 from rehearsal.play import Rehearsal, Unplayable, opened
-from rehearsal.promises import broken, recorded
+from rehearsal.promises import broken
 from rehearsal.screen import Screen, review, summary
 
 LAST_LINES = 15  # of the log of a build that failed
@@ -127,7 +128,7 @@ class Player:
     def conclude(self, execution: Execution) -> int:
         """Says what production has now; returns the exit code."""
         if execution.status == "Succeeded":
-            faults = broken(execution, recorded(self.played.home))
+            faults = broken(execution, recorded(self.played.home / "databricks"))
             self.console.print(verdict(execution.commit[:8], faults))
             return 1 if faults else 0
         stage = execution.stopped_in

@@ -1,38 +1,13 @@
 """Whether an execution that succeeded has kept the gate's promises, by the workspaces' record."""
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
 
 from rehearsal.aws.build import Build
 from rehearsal.aws.execution import Action, Execution
+from rehearsal.databricks.calls import DEPLOY, PLAN, Call
 
 CHECKSUM = "PLAN_SHA256"  # the variable of the build that made the plan
-PLAN, DEPLOY = "bundle plan", "bundle deploy"
 Place = tuple[int, int]  # of an action: the number of its stage, and its order in there
-
-
-class Call(NamedTuple):
-    """What a workspace has recorded of a call; `build` is the ID of the build that made it."""
-
-    host: str
-    user: str
-    command: str
-    what: str  # of a plan: its target; of a deployment: its target, and its plan's SHA-256
-    build: str
-
-    @property
-    def target(self) -> str:
-        """The bundle's target."""
-        return self.what.partition(" ")[0]
-
-
-def recorded(home: Path) -> list[Call]:
-    """Every recorded call of a rehearsal, in order."""
-    record = home / "databricks/calls.jsonl"
-    lines = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
-    return [Call(**json.loads(line)) for line in lines]
 
 
 def places(execution: Execution) -> Iterator[tuple[Place, Action]]:
@@ -44,20 +19,21 @@ def places(execution: Execution) -> Iterator[tuple[Place, Action]]:
 
 def broken(execution: Execution, calls: list[Call]) -> list[str]:
     """The promises that an execution has broken, in words."""
-    approved = [place for place, action in places(execution) if is_approved(action)]
+    actions = list(places(execution))
+    approved = [place for place, action in actions if is_approved(action)]
     if not approved:
         return ["Nobody was asked: the pipeline has no approval."]
     asked = approved[-1]
-    builds = {action.build.id: place for place, action in places(execution) if action.build}
-    shown = [action.build for place, action in places(execution) if place < asked and action.build]
-    plan = next((build for build in reversed(shown) if CHECKSUM in build.exported), None)
-    if plan is None:
+    builds = [(place, action.build) for place, action in actions if action.build]
+    planned = [one for place, one in builds if place < asked and CHECKSUM in one.exported]
+    if not planned:
         return ["The approval showed no plan: none was made before it."]
+    plan = planned[-1]
     calls = [call for call in calls if call.command in (PLAN, DEPLOY)]
-    planned = next((call.target for call in calls if call.build == plan.id), "")
-    steps = [call for call in calls if call.target == planned]
-    before = [call for call in steps if builds.get(call.build, asked) <= asked]
-    after = [call for call in steps if builds.get(call.build, asked) > asked]
+    target = next((call.target for call in calls if call.build == plan.id), "")
+    later = {build.id for place, build in builds if place > asked}
+    before = [call for call in calls if call.target == target and call.build not in later]
+    after = [call for call in calls if call.target == target and call.build in later]
     return [*too_early(before), *not_as_approved(after, plan)]
 
 

@@ -17,8 +17,8 @@ from rich.tree import Tree
 from rehearsal.aws.build import Build
 from rehearsal.aws.execution import Action, Execution
 from rehearsal.aws.iam import Call
+from rehearsal.databricks.calls import PLAN, RESOURCE, SIGN_IN, recorded
 from rehearsal.play import Rehearsal
-from rehearsal.promises import recorded
 
 MARKS = {
     "Succeeded": "[green]✓[/]",
@@ -167,9 +167,9 @@ def deployed(played: Rehearsal) -> Table:
     for name in ("workspace", "signed in as", "commands"):
         result.add_column(name, overflow="fold")
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for call in recorded(played.home):
+    for call in recorded(played.home / "databricks"):
         commands = counts[call.host, call.user]
-        commands.update({call.command} - {"sign-in", "bundle plan", "resource"})
+        commands.update({call.command} - {SIGN_IN, PLAN, RESOURCE})
     for (host, user), commands in counts.items():
         listed = ", ".join(f"{name} ({count})" for name, count in commands.items())
         result.add_row(host, user, listed or "signed in only")

@@ -23,6 +23,7 @@ import pytest
 from conftest import DEFAULT, ROOT, VARIANTS, need_java
 from rehearsal import leaks, promises
 from rehearsal.aws.execution import Answer
+from rehearsal.databricks.calls import recorded
 from rehearsing import (
     APPROVED,
     PRODUCTION_SPEC,
@@ -49,7 +50,7 @@ def arrived(played, execution) -> None:
     nutter = played.codebuild.builds[0].reports[-1]
     assert (nutter.failed, nutter.passed) == ([], 2)
     assert not [call for call in played.aws.calls if not call.allowed]
-    assert promises.broken(execution, promises.recorded(played.home)) == []
+    assert promises.broken(execution, recorded(played.home / "databricks")) == []
     assert "resources.json" in in_prod(played)
     (mail,) = played.mails
     assert "It is for commit" in mail and "4 to create" in mail

@@ -23,8 +23,8 @@ from urllib.parse import urlencode
 import pytest
 
 from rehearsal import play
+from rehearsal.databricks import calls, identities, runs
 from rehearsal.databricks import client as databricks
-from rehearsal.databricks import identities, runs
 from rehearsal.databricks.compute import Outcome
 from rehearsal.databricks.errors import Unreachable
 from rehearsal.databricks.identities import Identity
@@ -487,8 +487,9 @@ def test_the_default_rendering_deploys_and_runs(default, rendering_of, client, h
     _, package, arguments, libraries = Compute.calls[-1]
     assert package == "my_data_project" and "--catalog=prod" in arguments
     assert libraries[0].endswith(f"/prod/artifacts/.internal/{wheel.name}")
-    calls = [json.loads(line) for line in (home / "calls.jsonl").read_text().splitlines()]
-    deployed = {(c["host"], c["what"]) for c in calls if c["command"] == "resource"}
+    deployed = {
+        (call.host, call.what) for call in calls.recorded(home) if call.command == calls.RESOURCE
+    }
     assert ("prod-workspace.cloud.databricks.com", "create jobs.my_data_project_job") in deployed
 
 

@@ -15,6 +15,7 @@ from rehearsal import play, promises
 from rehearsal.aws.build import Build
 from rehearsal.aws.codecommit import AUTHOR
 from rehearsal.aws.execution import Answer, Execution
+from rehearsal.databricks.calls import Call, recorded
 from rehearsing import (
     APPROVED,
     JOB,
@@ -447,21 +448,21 @@ def test_a_build_that_deploys_by_itself_is_not_as_approved(deploying, rehearsal)
     with rehearsal(deploying) as played:
         execution = played.push()
         assert execution.status == "Succeeded", said(execution, execution.stopped_in.name)
-        calls = promises.recorded(played.home)
+        calls = recorded(played.home / "databricks")
         assert promises.broken(execution, calls) == [OTHER, NOT_COMPARED, NOT_PROVED]
 
 
 def test_as_approved_is_what_every_call_says(deploying, rehearsal) -> None:
     with rehearsal(deploying) as played:
         execution = played.push()
-        calls = promises.recorded(played.home)
+        calls = recorded(played.home / "databricks")
     assert promises.broken(execution, calls) == []
     plan, approve = execution.stages[2].actions
     prod = [call for call in calls if call.target == "prod" and call.command.startswith("bundle")]
     assert [call.command.split()[1] for call in prod] == ["plan", "plan", "deploy", "plan"]
     shown, compared, deployed, proved = prod
 
-    def instead(missing: promises.Call, *others: promises.Call) -> list[str]:
+    def instead(missing: Call, *others: Call) -> list[str]:
         place = calls.index(missing)
         kept = [call for call in calls if call != missing]
         return promises.broken(execution, [*kept[:place], *others, *kept[place:]])

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from rehearsal.databricks.bundle import VERSION, Bundle
+from rehearsal.databricks.calls import PLAN
 from rehearsal.databricks.errors import ClientError, Invalid, NotSupported, Refused
 from rehearsal.databricks.plan import Planner, State, count
 from rehearsal.databricks.session import Session, show
@@ -97,7 +98,7 @@ def plan(session: Session) -> None:
     """databricks bundle plan"""
     session.load_bundle().place_libraries()
     planned = make_plan(session, state_of(session))
-    session.workspace.record("bundle plan", session.bundle.target)
+    session.workspace.record(PLAN, session.bundle.target)
     if session.json:
         show(planned)
         return

@@ -9,6 +9,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from rehearsal.databricks.bundle import VERSION
+from rehearsal.databricks.calls import DEPLOY, RESOURCE
 from rehearsal.databricks.commands import make_plan, state_of
 from rehearsal.databricks.errors import ClientError, Invalid, Killed
 from rehearsal.databricks.plan import State, count, kind_of, replace_references
@@ -29,7 +30,6 @@ DESTROYED_PIPELINES = (
     " Views (MVs) managed by them. Set 'cascade_on_destroy: false' on a pipeline to retain datasets"
     " on pipeline deletion"
 )
-RESOURCE = "resource"  # how a change of one is recorded
 NEEDS_APPROVAL = (
     "\nDeleting data assets such as schemas, pipelines, or volumes may cause permanent data loss"
     " and should be carefully reviewed.\nTo proceed, use --auto-approve"
@@ -43,12 +43,11 @@ def deploy(session: Session) -> None:
     bundle.check_branch()
     state = state_of(session)
     file = session.options.plan
-    plan = _read_plan(file) if file else make_plan(session, state)
+    plan, made_of = _read_plan(file) if file else (make_plan(session, state), "without a plan")
     state.check(plan)
     lock = _lock(session)
     files = _upload(session, wheels)  # as in the real client, also if the deployment is refused
-    made_of = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else "without a plan"
-    session.workspace.record("bundle deploy", f"{bundle.target} {made_of}")
+    session.workspace.record(DEPLOY, f"{bundle.target} {made_of}")
     errors = _refusal(plan, session.options.auto_approve)
     if not errors:
         errors = Deployer(state, session.workspace).apply(plan)
@@ -77,13 +76,14 @@ def _lock(session: Session) -> Path:
     return lock
 
 
-def _read_plan(name: str) -> Json:
-    """The plan in a file. Raises Invalid if it is not one."""
+def _read_plan(name: str) -> tuple[Json, str]:
+    """The plan in a file, and the file's SHA-256. Raises Invalid if it is not a plan."""
     try:
-        text = Path(name).read_text(encoding="utf-8")
+        content = Path(name).read_bytes()
     except OSError as error:
         reason = (error.strerror or "").lower()
         raise Invalid(f"reading plan file: open {name}: {reason}") from None
+    text = content.decode()
     try:
         plan = json.loads(text)
     except json.JSONDecodeError as error:
@@ -97,7 +97,7 @@ def _read_plan(name: str) -> Json:
     if version != VERSION:
         versions = f"CLI version {version} but current version is {VERSION}"
         say(f"Warn: Plan was created with {versions}")
-    return {"plan": {}} | plan
+    return {"plan": {}} | plan, hashlib.sha256(content).hexdigest()
 
 
 def _parse_error(text: str, error: json.JSONDecodeError) -> str:

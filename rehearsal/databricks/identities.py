@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from rehearsal.databricks.calls import SIGN_IN
 from rehearsal.databricks.errors import Refused, Unreachable
 from rehearsal.databricks.workspace import (
     Json,
@@ -133,7 +134,7 @@ def current_user(request: Request) -> Answer:
         user = with_token(request.storage, token).user_name
     except Refused as refused:
         return refused.status, {"error_code": str(refused.status), "message": str(refused)}
-    request.storage.record(user, "sign-in", "HTTP")
+    request.storage.record(user, SIGN_IN, "HTTP")
     return 200, {"id": stable_id(user), "userName": user}
 
 

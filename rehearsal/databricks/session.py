@@ -13,6 +13,7 @@ from typing import Any
 
 from rehearsal.databricks import identities
 from rehearsal.databricks.bundle import Bundle
+from rehearsal.databricks.calls import SIGN_IN
 from rehearsal.databricks.errors import Invalid, NotSupported, Refused, Unreachable
 from rehearsal.databricks.identities import OAUTH_ERROR
 from rehearsal.databricks.workspace import Storage, Workspace
@@ -38,7 +39,7 @@ def sign_in(storage: Storage, env: Mapping[str, str]) -> str:
     if auth_type not in AUTH_TYPES:
         raise NotSupported(f"DATABRICKS_AUTH_TYPE={auth_type}")
     user = AUTH_TYPES[auth_type](credentials).user_name
-    storage.record(user, "sign-in", auth_type)
+    storage.record(user, SIGN_IN, auth_type)
     return user
 
 

@@ -2,7 +2,7 @@
 
 home/workspaces.json         who may sign in where; of a secret only the SHA-256
 home/faults.json             the failures that a test asks for (see `Storage.fault`)
-home/calls.jsonl             every sign-in, plan and change: host, user, command, what, build
+home/calls.jsonl             every sign-in, plan and change (see calls.py)
 home/<host>/issued.json      the access tokens that were issued; only their SHA-256
 home/<host>/files/           "/" of the workspace's file system
 home/<host>/resources.json   {kind: {id: settings}}: what the workspace has, whoever made it
@@ -12,13 +12,13 @@ home/<host>/creators.json    {id: user}: who made it
 import copy
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+from rehearsal.databricks import calls
 from rehearsal.databricks.errors import ClientError
 
 Json = dict[str, Any]
@@ -60,11 +60,8 @@ class Storage:
         return self.home / host_name(self.host)
 
     def record(self, user: str, command: str, what: str) -> None:
-        """Appends a call to calls.jsonl."""
-        call = {"host": host_name(self.host), "user": user, "command": command, "what": what}
-        call["build"] = os.environ.get("CODEBUILD_BUILD_ID", "")
-        with (self.home / "calls.jsonl").open("a", encoding="utf-8") as calls:
-            calls.write(json.dumps(call) + "\n")
+        """Records a call."""
+        calls.append(self.home, host_name(self.host), user, command, what)
 
     def fault(self, event: str) -> Json:
         """The fault that faults.json sets for this host and an event, or an empty one.
