@@ -294,8 +294,12 @@ class Cloud(Aws):
                 own = ("startTime", "lastUpdateTime", "sourceRevisions")
                 record = {key: value for key, value in summary.items() if key not in own}
                 revisions = [
-                    {"name": source.pop("actionName"), **source}
-                    for source in map(dict, summary["sourceRevisions"])
+                    {
+                        "name": source["actionName"],
+                        "revisionId": source["revisionId"],
+                        "revisionSummary": source["revisionSummary"],
+                    }
+                    for source in summary["sourceRevisions"]
                 ]
                 return {"pipelineExecution": record | {"artifactRevisions": revisions}}
         return Refusal("PipelineExecutionNotFoundException")

@@ -13,7 +13,7 @@ from ops import Stop, credentials
 from ops.aws import Stack
 from ops.builds import PROJECTS, Build, Builds
 from ops.delivery import KEY
-from ops.protect import rule_template
+from ops.protect import holders, rule_template
 
 BUILDSPEC = "cicd/buildspecs/destroy.yml"
 TARGETS = ("qa", "prod")
@@ -165,12 +165,17 @@ class Teardown:
 
     def detach_policies(self) -> None:
         """Takes the stack's policies from whoever has them: IAM deletes none that is attached."""
+        iam = self.stack.client("iam")
+        detach = {
+            "User": iam.detach_user_policy,
+            "Group": iam.detach_group_policy,
+            "Role": iam.detach_role_policy,
+        }
         for policy in (self.resources[name] for name in POLICIES if name in self.resources):
-            iam = self.stack.client("iam")
-            paginator = iam.get_paginator("list_entities_for_policy")
-            with contextlib.suppress(iam.exceptions.NoSuchEntityException):
-                for page in paginator.paginate(PolicyArn=policy):
-                    detach(iam, policy, page)
+            with contextlib.suppress(iam.exceptions.NoSuchEntityException):  # the policy is gone
+                for kind, name in holders(iam, policy):
+                    detach[kind](PolicyArn=policy, **{f"{kind}Name": name})
+                    print(f"{policy.rpartition('/')[2]}: taken from the {kind.lower()} {name}")
 
     def delete_stack(self) -> None:
         """Empties the buckets and deletes the stack; again if an access log came in between."""
@@ -247,22 +252,6 @@ class Teardown:
             "The key is deleted in seven days; until then it can be restored.",
         ]
         return "\n".join(lines)
-
-
-def detach(iam: Any, policy: str, page: dict[str, Any]) -> None:
-    """Takes a policy from the users, groups and roles on a page of who has it."""
-    taken = []
-    for user in page["PolicyUsers"]:
-        iam.detach_user_policy(PolicyArn=policy, UserName=user["UserName"])
-        taken.append(f"the user {user['UserName']}")
-    for group in page["PolicyGroups"]:
-        iam.detach_group_policy(PolicyArn=policy, GroupName=group["GroupName"])
-        taken.append(f"the group {group['GroupName']}")
-    for role in page["PolicyRoles"]:
-        iam.detach_role_policy(PolicyArn=policy, RoleName=role["RoleName"])
-        taken.append(f"the role {role['RoleName']}")
-    for who in taken:
-        print(f"{policy.rpartition('/')[2]}: taken from {who}")
 
 
 def check_name(stack: Stack, yes: str) -> None:

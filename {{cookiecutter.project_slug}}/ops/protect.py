@@ -14,19 +14,31 @@ def rule_template(stack: Stack) -> str:
     return f"{stack.name}-reviewers"
 
 
+def holders(iam: Any, policy: str) -> list[tuple[str, str]]:
+    """Who has a policy: each a "User", "Group" or "Role", and its name. Not whom it only bounds."""
+    paginator = iam.get_paginator("list_entities_for_policy")
+    pages = paginator.paginate(PolicyArn=policy, PolicyUsageFilter="PermissionsPolicy")
+    return [
+        (kind, item[f"{kind}Name"])
+        for page in pages
+        for kind in ("User", "Group", "Role")
+        for item in page[f"Policy{kind}s"]
+    ]
+
+
 def pool(stack: Stack) -> list[str]:
     """The ARNs of the reviewers: who has the stack's policy for them."""
     iam, policy = stack.client("iam"), stack.output("ReviewerPolicyArn")
     members: set[str] = set()
-    for page in iam.get_paginator("list_entities_for_policy").paginate(PolicyArn=policy):
-        for role in page["PolicyRoles"]:
+    for kind, name in holders(iam, policy):
+        if kind == "Role":
             _, partition, _, _, account, _ = stack.description["StackId"].split(":", 5)
-            members.add(f"arn:{partition}:sts::{account}:assumed-role/{role['RoleName']}/*")
-        for user in page["PolicyUsers"]:
-            members.add(iam.get_user(UserName=user["UserName"])["User"]["Arn"])
-        for group in page["PolicyGroups"]:
-            users = iam.get_paginator("get_group").paginate(GroupName=group["GroupName"])
-            members |= {user["Arn"] for item in users for user in item["Users"]}
+            members.add(f"arn:{partition}:sts::{account}:assumed-role/{name}/*")
+        elif kind == "User":
+            members.add(iam.get_user(UserName=name)["User"]["Arn"])
+        else:
+            pages = iam.get_paginator("get_group").paginate(GroupName=name)
+            members |= {user["Arn"] for page in pages for user in page["Users"]}
     if not members:
         raise Stop(
             f"nobody has the policy of the reviewers, {policy}. Attach it to their role first"

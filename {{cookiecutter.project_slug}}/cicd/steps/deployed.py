@@ -41,7 +41,7 @@ def fetch_release(pipeline: str, release: dict[str, Artifact], folder: Path) -> 
             # A commit may have its own dist/, but production got what QA had tested.
             source.extractall(
                 folder,
-                [name for name in source.namelist() if Path(name).parts[0] != "dist"],
+                [name for name in source.namelist() if Path(name).parts[:1] != ("dist",)],
             )
         with fetch(release[names.WHEEL], Path(scratch)) as artifact:
             take_wheel(artifact, checksum, folder / "dist")
