@@ -8,16 +8,17 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rehearsal import failures
 from rehearsal.aws.errors import AwsError, Unsupported
 from rehearsal.aws.execution import Action, Answer, Execution, Stage
-from rehearsal.databricks import spark
+from rehearsal.databricks import real_client, spark
 from rehearsal.databricks.calls import recorded
 from rehearsal.leaks import search, written
-from rehearsal.play import Rehearsal, Unplayable, opened
+from rehearsal.play import DATABRICKS, Rehearsal, Unplayable, opened
 from rehearsal.promises import broken
 from rehearsal.screen import Screen, review, summary
 
-LAST_LINES = 15  # of the log of a build that failed
+STAND_IN = "stand-in"
 
 
 def options() -> argparse.Namespace:
@@ -29,6 +30,12 @@ def options() -> argparse.Namespace:
     answer.add_argument("--reject", metavar="REASON", help="reject the release")
     parser.add_argument("--quick", action="store_true", help="use DuckDB in place of Spark")
     parser.add_argument("--keep", action="store_true", help="keep all files of the rehearsal")
+    parser.add_argument(
+        "--client",
+        metavar="PATH",
+        help=f"the Databricks client, or {STAND_IN}; if not given, the one on PATH if it has the"
+        f" version that cicd/tools.env pins, else {STAND_IN}",
+    )
     parser.add_argument("--region", default="us-east-1", help="the AWS region to play")
     return parser.parse_args()
 
@@ -47,8 +54,12 @@ def main() -> int:
         chosen.quick = True
     settings = {"region": chosen.region, "quick": chosen.quick, "keep": chosen.keep}
     try:
-        with opened(chosen.path, say=console.print, **settings) as played:
-            return Player(played, console, chosen).play(started)
+        client, which = the_client(chosen.path, chosen.client)
+        console.print(which, soft_wrap=True)
+        with opened(chosen.path, say=console.print, client=client, **settings) as played:
+            code = Player(played, console, chosen).play(started)
+        console.print(which, soft_wrap=True)
+        return code
     except Unplayable as error:
         console.print(f"[red]{error}[/]")
     except Unsupported as error:
@@ -60,6 +71,23 @@ def main() -> int:
         console.print(f"\nStopped.{'' if chosen.keep else ' Nothing is left of this rehearsal.'}")
         return 130
     return 2
+
+
+def the_client(repository: Path, wanted: str | None) -> tuple[Path | None, str]:
+    """The client to use, None for the stand-in, and a line that says so. Raises Unplayable."""
+    pinned = real_client.pinned(repository)
+    client = Path(wanted).absolute() if wanted else real_client.installed(pinned)
+    if client is None or wanted == STAND_IN:
+        more = "--client PATH takes the real one, which knows all that a bundle may have"
+        return None, f"Client: a stand-in for the Databricks CLI {pinned}; {more}"
+    try:
+        version = real_client.version(client)
+    except (OSError, ValueError) as error:
+        raise Unplayable(f"--client {wanted}: {error}") from None
+    if version == pinned:
+        return client, f"Client: the Databricks CLI {version}, as the builds install it ({client})"
+    other = f"the builds install {pinned}, by cicd/tools.env"
+    return client, f"Client: the Databricks CLI {version} ({client}); {other}"
 
 
 class Player:
@@ -128,7 +156,7 @@ class Player:
     def conclude(self, execution: Execution) -> int:
         """Says what production has now; returns the exit code."""
         if execution.status == "Succeeded":
-            faults = broken(execution, recorded(self.played.home / "databricks"))
+            faults = broken(execution, recorded(self.played.home / DATABRICKS))
             self.console.print(verdict(execution.commit[:8], faults))
             return 1 if faults else 0
         stage = execution.stopped_in
@@ -139,13 +167,14 @@ class Player:
         return 1
 
     def show_failure(self, stage: Stage) -> None:
-        """Shows the end of each build's log, and the message of each other action."""
+        """Shows what failed in each build, and the message of each other action."""
         for action in stage.actions:
-            text = action.message
-            if action.build:
+            if not action.build:
+                self.console.print(action.message, markup=False)
+            elif action.status != "Succeeded":
                 log = action.build.log.read_text(encoding="utf-8")
-                text = "\n".join(log.splitlines()[-LAST_LINES:])
-            self.console.print(text, markup=False)
+                self.console.print(*failures.shown(log), sep="\n", markup=False, soft_wrap=True)
+                self.console.print(f"The whole log: {failures.keep(action.build)}", soft_wrap=True)
 
 
 def verdict(commit: str, faults: list[str]) -> str:

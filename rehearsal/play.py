@@ -1,7 +1,7 @@
 """One rehearsal: an account, workspaces and a network made for it, and a push that is played."""
 
 import contextlib
-import functools
+import os
 import re
 import shutil
 import subprocess
@@ -24,12 +24,14 @@ from rehearsal.aws.codepipeline_api import PipelineApi
 from rehearsal.aws.execution import Execution
 from rehearsal.aws.stack import Stack
 from rehearsal.credentials import Credentials, new_id
-from rehearsal.databricks import identities, spark
+from rehearsal.databricks import identities, real_client, spark
+from rehearsal.databricks.api.workspace_api import WorkspaceApi
 from rehearsal.machine.caches import cache_variables
-from rehearsal.machine.network import Network, json_answer, releases, releases_host
+from rehearsal.machine.network import Network, releases, releases_host
 from rehearsal.machine.warm import server
 from rehearsal.machine.working_copy import WorkingCopy, copy_repository
 
+DATABRICKS = "databricks"  # the folder of all workspaces
 ROOT = Path(__file__).parent.parent
 CLIENT = """\
 #!{python} -IS
@@ -59,6 +61,7 @@ class Options:
     keep: bool = False
     engine: bool = True
     operator: bool = True
+    client: Path | None = None  # the Databricks client; None is the stand-in
 
 
 @dataclass
@@ -204,7 +207,9 @@ def start(path: Path, home: Path, options: Options, running: contextlib.ExitStac
     api = serve_builds(account, codebuild)
     working_copy.set_default_branch(api.pipeline.branch)
     credentials = Credentials(stack)
-    serve_databricks(home, network, credentials, working_copy.folder)
+    serve_databricks(home, network, credentials)
+    program = client_program(home / DATABRICKS, options.client)
+    network.hosts[releases_host(working_copy.folder)] = releases(program)
     if locking:
         locking.wait()
     played = Rehearsal(home, working_copy, account, network, codebuild, api, credentials)
@@ -245,17 +250,20 @@ def serve_builds(account: Account, codebuild: CodeBuild) -> PipelineApi:
     return api
 
 
-def serve_databricks(
-    home: Path, network: Network, credentials: Credentials, repository: Path
-) -> None:
-    """Answers for the workspaces that the builds name, and for the releases of their client."""
-    folder, hosts = home / "databricks", credentials.identities()
+def serve_databricks(home: Path, network: Network, credentials: Credentials) -> None:
+    """Answers for the workspaces that the builds name."""
+    folder, hosts = home / DATABRICKS, credentials.identities()
     identities.declare(folder, hosts)
     for host in hosts:
-        respond = functools.partial(identities.respond, folder, host)
-        network.hosts[str(urlsplit(host).hostname)] = json_answer(respond)
-    client = warm_client("rehearsal.databricks.client", str(folder))
-    network.hosts[releases_host(repository)] = releases(client)
+        api = WorkspaceApi(folder, host, os.environ | network.environment() | cache_variables())
+        network.hosts[str(urlsplit(host).hostname)] = api.respond
+
+
+def client_program(workspaces: Path, client: Path | None) -> str:
+    """What the builds install as the Databricks client."""
+    if client is None:
+        return warm_client("rehearsal.databricks.client", str(workspaces))
+    return real_client.program(client, workspaces)
 
 
 def catalogs(repository: Path) -> list[str]:

@@ -18,7 +18,7 @@ from rehearsal.aws.build import Build
 from rehearsal.aws.execution import Action, Execution
 from rehearsal.aws.iam import Call
 from rehearsal.databricks.calls import PLAN, RESOURCE, SIGN_IN, recorded
-from rehearsal.play import Rehearsal
+from rehearsal.play import DATABRICKS, Rehearsal
 
 MARKS = {
     "Succeeded": "[green]✓[/]",
@@ -167,7 +167,7 @@ def deployed(played: Rehearsal) -> Table:
     for name in ("workspace", "signed in as", "commands"):
         result.add_column(name, overflow="fold")
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for call in recorded(played.home / "databricks"):
+    for call in recorded(played.home / DATABRICKS):
         commands = counts[call.host, call.user]
         commands.update({call.command} - {SIGN_IN, PLAN, RESOURCE})
     for (host, user), commands in counts.items():

@@ -16,7 +16,7 @@ from cookiecutter.main import cookiecutter
 from filelock import FileLock
 from pytest_cookies.plugin import Cookies, Result
 
-from rehearsing import deploying, rehearsal, repository, wheel  # noqa: F401  fixtures for all
+from rehearsing import client, deploying, rehearsal, repository, wheel  # noqa: F401  fixtures for all
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"

@@ -48,7 +48,7 @@ def main() -> int:
     if check.returncode:
         return check.returncode
     console.print("\n[bold]Rehearsing[/] what a push would start, on this machine alone:")
-    play = [sys.executable, "-m", "rehearsal", root, "--approve"]
+    play = [sys.executable, "-m", "rehearsal", root, "--approve", "--client", "stand-in"]
     return subprocess.run(play, cwd=ROOT).returncode
 
 

@@ -14,11 +14,13 @@ import pytest
 
 from rehearsal import leaks, play
 from rehearsal.aws.execution import Answer, Execution
+from rehearsal.databricks import real_client
 
 Rehearse = Callable[..., AbstractContextManager[play.Rehearsal]]
 
 APPROVED = Answer("Approved", "looks good")
-PROD = "https://prod-workspace.cloud.databricks.com"
+
+
 QA = "https://qa-workspace.cloud.databricks.com"
 
 
@@ -47,12 +49,15 @@ UV = f"      - {INSTALL} -r cicd/requirements.txt -r cicd/uv.txt\n"
 @pytest.fixture(scope="session")
 def wheel(rendering, tmp_path_factory) -> Path:
     """The default rendering's wheel, in a folder of its own."""
-    root = tmp_path_factory.mktemp("wheel") / "tree"
-    shutil.copytree(rendering("pat-serverless"), root)
-    subprocess.run(
-        ["uv", "build", "--quiet", "--wheel", "--out-dir", "../dist"], cwd=root, check=True
-    )
-    return root.parent / "dist"
+    return build_wheel(rendering("pat-serverless"), tmp_path_factory.mktemp("wheel"))
+
+
+def build_wheel(rendering: Path, folder: Path) -> Path:
+    """Builds a rendering's wheel; returns the folder that it is in, below another one."""
+    shutil.copytree(rendering, folder / "tree")
+    build = ["uv", "build", "--quiet", "--wheel", "--out-dir", "../dist"]
+    subprocess.run(build, cwd=folder / "tree", check=True)
+    return folder / "dist"
 
 
 def slim(rendering: Path, wheel: Path, root: Path) -> Path:
@@ -72,13 +77,33 @@ def repository(default: Path, wheel: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def deploying(repository: Path) -> Path:
     """The same, with builds that deploy only: no job runs in qa or prod, nor nutter."""
+    return deploy_only(repository)
+
+
+def deploy_only(root: Path) -> Path:
+    """Takes what runs in a workspace out of a repository's builds; returns the repository."""
     for file, command in ((QA_SPEC, RUN_QA), (QA_SPEC, NUTTER), (PRODUCTION_SPEC, RUN_PROD)):
-        edit(repository, file, line_with(repository, file, command), "")
-    return repository
+        edit(root, file, line_with(root, file, command), "")
+    return root
 
 
 @pytest.fixture
-def rehearsal(capfd) -> Rehearse:
+def client() -> Path | None:
+    """The Databricks client that rehearsals use: the stand-in, unless a test file overrides it."""
+    return None
+
+
+def client_on_path(repository: Path) -> Path:
+    """The real client; skips a test where there is none, as it is in no registry."""
+    version = real_client.pinned(repository)
+    found = real_client.installed(version)
+    if found is None:
+        pytest.skip(f"the Databricks CLI {version} is not on PATH")
+    return found
+
+
+@pytest.fixture
+def rehearsal(capfd, client: Path | None) -> Rehearse:
     """A function: rehearses a repository, approving what waits. `with rehearsal(root) as played`.
 
     After each one, everything that it left is searched for its secrets. `make=True` sets the
@@ -87,8 +112,10 @@ def rehearsal(capfd) -> Rehearse:
 
     @contextlib.contextmanager
     def run(root: Path, quick: bool = True, make: bool = False) -> Iterator[play.Rehearsal]:
+
         runs_jobs = any(map(runs_a_job, (root / "cicd/buildspecs").glob("*.yml")))
-        with play.opened(root, quick=quick, engine=runs_jobs, operator=make) as played:
+        settings = {"quick": quick, "engine": runs_jobs, "operator": make, "client": client}
+        with play.opened(root, **settings) as played:
             decide(played, APPROVED)
             if make:
                 played.put_secrets()
@@ -129,13 +156,19 @@ def put(played: play.Rehearsal, secret: str, value: dict[str, str]) -> None:
 
 def fail(played: play.Rehearsal, on: str, **more: int) -> None:
     """Makes production's workspace fail at something: "deploy" or "run"."""
-    fault = {"host": PROD, "on": on, "message": "the workspace is down", **more}
+    fault = {"host": prod_host(played), "on": on, "message": "the workspace is down", **more}
     (played.home / "databricks/faults.json").write_text(json.dumps([fault]))
 
 
 def workspace(played: play.Rehearsal) -> Path:
     """The folder that stands for production's workspace."""
-    return played.home / "databricks" / urllib.parse.urlsplit(PROD).netloc
+    return played.home / "databricks" / urllib.parse.urlsplit(prod_host(played)).netloc
+
+
+def prod_host(played: play.Rehearsal) -> str:
+    """The address of production's workspace, which may be QA's too."""
+    _, _, prod = (played.repository / "databricks.yml").read_text().partition("\n  prod:\n")
+    return prod.partition("host: ")[2].split()[0]
 
 
 def in_prod(played: play.Rehearsal) -> list[str]:
@@ -145,7 +178,8 @@ def in_prod(played: play.Rehearsal) -> list[str]:
 
 def job_in_prod(played: play.Rehearsal) -> dict[str, Any]:
     """The settings of the sample job in production's workspace."""
-    (job,) = json.loads((workspace(played) / "resources.json").read_text())["jobs"].values()
+    jobs = json.loads((workspace(played) / "resources.json").read_text())["jobs"].values()
+    (job,) = (job for job in jobs if not job["name"].startswith("[qa]"))
     return job
 
 
@@ -153,7 +187,7 @@ def by_hand(played: play.Rehearsal) -> None:
     """Somebody changes the job in production's workspace."""
     file = workspace(played) / "resources.json"
     resources = json.loads(file.read_text())
-    (job,) = resources["jobs"].values()
+    (job,) = (job for job in resources["jobs"].values() if not job["name"].startswith("[qa]"))
     job["max_concurrent_runs"] = 7
     file.write_text(json.dumps(resources))
 

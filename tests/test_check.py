@@ -772,6 +772,11 @@ ROWS = {
             says="'25' cannot be its hours",
             at="quartz",
         ),
+        Row(
+            Edit(JOB, '"0 0 6 * * ?"', '"0 0 6-25 * * ?"'),
+            says="'6-25' cannot be its hours",
+            at="quartz",
+        ),
         Row(Edit(JOB, '"0 0 6 * * ?"', '"0 0 6 * * *"'), says="has to be ?", at="quartz"),
         Row(Edit(JOB, '"0 0 6 * * ?"', '"0 0 6 ? * MOD"'), says="'MOD' cannot be", at="quartz"),
     ],
@@ -956,6 +961,7 @@ LEGAL = [
     ),
     Edit(QA, "bash cicd/steps/install_cli.sh", "./cicd/steps/install_cli.sh"),
     Edit(MAKE, ".DEFAULT_GOAL", "include other.mk\n.DEFAULT_GOAL"),
+    Edit(QA, "\n  unit:", "\n  arn:aws:codebuild:eu-west-1:111122223333:report-group/all:"),
     Edit(JOB, PACKAGE, "package_name: acme-tools  # in dependencies"),
     Edit(JOB, PACKAGE, "package_name: my-data-project"),
     Edit(STACK, "\nOutputs:\n", OPENED.replace("Allow", "Deny")),
@@ -966,6 +972,13 @@ LEGAL = [
 @pytest.mark.parametrize("change", LEGAL)
 def test_what_is_legal_is_no_finding(copy, change):
     assert findings(copy(ACME, change)) == []
+
+
+def test_what_git_would_take_is_searched_for_secrets(copy):
+    leak = f"glpat-{'x' * 20}\n"
+    root = copy(Add("notes.txt", leak), Add("own/notes.txt", leak), Add("own/.gitignore", "*"))
+    subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
+    assert [finding.place.file for finding in findings(root)] == ["notes.txt"]
 
 
 def test_swapped_buildspecs_are_found_where_the_stack_names_them(copy):

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from conftest import DEFAULT, ROOT, VARIANTS, need_java
-from rehearsal import leaks, promises
+from rehearsal import failures, leaks, promises
 from rehearsal.aws.execution import Answer
 from rehearsal.databricks.calls import recorded
 from rehearsing import (
@@ -101,7 +101,7 @@ def test_the_default_runs_whole_on_spark(default: Path, rehearsal) -> None:
 
 
 def test_the_command_shows_it_and_says_so_with_its_exit_code(deploying: Path) -> None:
-    command = [sys.executable, "-m", "rehearsal", deploying, "--quick"]
+    command = [sys.executable, "-m", "rehearsal", deploying, "--quick", "--client", "stand-in"]
     good = subprocess.run([*command, "--approve"], cwd=ROOT, capture_output=True, text=True)
     assert good.returncode == 0, good.stdout + good.stderr
     assert "It is for commit" in good.stdout
@@ -115,8 +115,42 @@ def test_the_command_shows_it_and_says_so_with_its_exit_code(deploying: Path) ->
     )
     assert bad.returncode == 1
     assert "Stopped in Review." in bad.stdout
+    assert bad.stdout.splitlines()[0] == bad.stdout.splitlines()[-1]
+    assert bad.stdout.startswith("Client: a stand-in for the Databricks CLI ")
     assert "not today" in bad.stdout
     assert re.search(r"Secrets were written into:\n  builds/\S+/leaked\n", bad.stdout)
+
+
+LOG = """\
+[build] Running command make test
+{output}
+[build] Running finally command bash comment.sh
+failed to comment
+Phase BUILD FAILED: COMMAND_EXECUTION_ERROR: make test
+No files of the report x
+"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "first", "last"),
+    [
+        (["one", "two"], "one", "two"),
+        ([*"x" * 100, "E   ValueError: 1", *"y" * 60, "make: Error 2"], "E   ValueError: 1", "y"),
+        ([*"x" * 100, "ImportError: a", "make: Error 2"], "x", "make: Error 2"),
+        (list("x" * 100), "x", "x"),
+    ],
+)
+def test_of_a_failure_the_command_is_shown_from_its_first_error(lines, first, last) -> None:
+    command, *output, phase = failures.shown(LOG.format(output="\n".join(lines)))
+    assert command == "[build] Running command make test"
+    assert phase == "Phase BUILD FAILED: COMMAND_EXECUTION_ERROR: make test"
+    shown = [line for line in output if line != "..."]
+    assert (shown[0], shown[-1], len(shown)) == (first, last, min(len(lines), failures.MOST))
+    assert ("..." in output) == (len(lines) > failures.MOST)
+
+
+def test_of_a_failure_without_a_phase_the_end_is_shown() -> None:
+    assert failures.shown("a\nb\n") == ["a", "b"]
 
 
 SECRET = "dapi0123456789abcdef0123456789abcdef"

@@ -25,6 +25,7 @@ import pytest
 from rehearsal import play
 from rehearsal.databricks import calls, identities, runs
 from rehearsal.databricks import client as databricks
+from rehearsal.databricks.api.workspace_api import WorkspaceApi
 from rehearsal.databricks.compute import Outcome
 from rehearsal.databricks.errors import Unreachable
 from rehearsal.databricks.identities import Identity
@@ -806,7 +807,9 @@ def ask(
 ) -> tuple[int, dict]:
     """What the workspace answers to HTTP."""
     headers = {"Authorization": authorization}
-    return identities.respond(home, HOST, method, path, headers, urlencode(form).encode())
+    api = WorkspaceApi(home, HOST, {})
+    status, body = api.respond(method, path, headers, urlencode(form).encode())
+    return status, json.loads(body)
 
 
 def test_a_token_signs_in_over_http_too(home):
@@ -815,9 +818,8 @@ def test_a_token_signs_in_over_http_too(home):
     assert ask(home, "GET", ME, f"Bearer {TOKEN}")[1]["userName"] == "pat@example.com"
     assert ask(home, "GET", ME, "Bearer wrong")[0] == 401
     assert ask(home, "GET", ME)[0] == 401
-    assert ask(home, "GET", "/api/2.1/jobs/list", f"Bearer {TOKEN}")[0] == 404
     with pytest.raises(Unreachable):
-        identities.respond(home, "https://another.example", "GET", ME, {}, b"")
+        WorkspaceApi(home, "https://another.example", {}).respond("GET", ME, {}, b"")
 
 
 @pytest.mark.parametrize(
@@ -839,7 +841,7 @@ def test_an_issued_token_signs_in_over_http(home, user, authorization, form):
 
     assert (status, token["token_type"]) == (200, "Bearer")
     signed_in = ask(home, "GET", ME, f"Bearer {token['access_token']}")
-    assert signed_in == (200, {"id": signed_in[1]["id"], "userName": user})
+    assert (signed_in[0], signed_in[1]["userName"]) == (200, user)
 
 
 def test_no_token_is_issued_for_wrong_credentials(home):

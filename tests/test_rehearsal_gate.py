@@ -5,16 +5,14 @@ deploys without running the job.
 """
 
 import hashlib
-import io
 import json
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from rehearsal import play, promises
-from rehearsal.aws.build import Build
 from rehearsal.aws.codecommit import AUTHOR
-from rehearsal.aws.execution import Answer, Execution
+from rehearsal.aws.execution import Answer
 from rehearsal.databricks.calls import Call, recorded
 from rehearsing import (
     APPROVED,
@@ -24,17 +22,30 @@ from rehearsing import (
     QA_SPEC,
     RUN_QA,
     by_hand,
+    client_on_path,
     decide,
     edit,
     fail,
+    in_prod,
     job_in_prod,
     line_with,
     said,
     workspace,
 )
+from releasing import (
+    Change,
+    another_deployment,
+    approving,
+    artifact,
+    damage,
+    drift,
+    log,
+    meanwhile,
+    put_plan,
+    state_file,
+)
 
 STACK = "cicd/stack.yml"
-Change = Callable[[play.Rehearsal], object]  # what somebody does to a rehearsal
 SCHEMA = """\
 resources:
   schemas:
@@ -42,6 +53,12 @@ resources:
       name: extra
       catalog_name: ${var.catalog}
 """
+
+
+@pytest.fixture(params=["stand-in", "client"])
+def client(request: pytest.FixtureRequest, default: Path) -> Path | None:
+    """Each test here takes place with the stand-in and with the real client."""
+    return client_on_path(default) if request.param == "client" else None
 
 
 def content(played: play.Rehearsal) -> dict[str, bytes]:
@@ -55,53 +72,6 @@ def content(played: play.Rehearsal) -> dict[str, bytes]:
     }
 
 
-def log(execution: Execution, name: str) -> str:
-    """The log of the first build of a stage."""
-    (stage,) = (stage for stage in execution.stages if stage.name == name)
-    return stage.actions[0].build.log.read_text()
-
-
-def drift(build: Build) -> tuple[str, str]:
-    """What the build that looks for drift exports, and nothing else: a word and a sentence."""
-    assert build.exported.keys() == {"DRIFT_STATUS", "DRIFT"}
-    return build.exported["DRIFT_STATUS"], build.exported["DRIFT"]
-
-
-def meanwhile(played: play.Rehearsal, happens: Change) -> None:
-    """Lets something happen after the plan and before the approval."""
-
-    def decide(execution, action):
-        happens(played)
-        return APPROVED
-
-    played.pipeline.approvals.decide = decide
-
-
-def approving(played: play.Rehearsal) -> list[str]:
-    """Approves everything; returns the list that gets what the reviewer is shown each time."""
-    shown: list[str] = []
-
-    def decide(execution, action):
-        shown.append(action.text)
-        return APPROVED
-
-    played.pipeline.approvals.decide = decide
-    return shown
-
-
-def state_file(played: play.Rehearsal) -> Path:
-    """What the client knows of its deployment in production."""
-    (file,) = workspace(played).glob("files/Workspace/Users/*/.bundle/*/prod/state/resources.json")
-    return file
-
-
-def another_deployment(played: play.Rehearsal) -> None:
-    """Somebody else deploys: the state's serial moves on."""
-    file = state_file(played)
-    state = json.loads(file.read_text())
-    file.write_text(json.dumps(state | {"serial": state["serial"] + 1}))
-
-
 def first_deployment(played: play.Rehearsal) -> None:
     """Somebody else deploys before this pipeline has."""
     root = workspace(played) / "files/Workspace/Users/prodbuild@example.com/.bundle"
@@ -111,23 +81,6 @@ def first_deployment(played: play.Rehearsal) -> None:
     (folder / "resources.json").write_text(json.dumps(state))
 
 
-def artifact(played: play.Rehearsal, execution, name: str) -> dict[str, bytes]:
-    """The files of an artifact."""
-    bucket, key = execution.artifacts[name]
-    body = played.aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
-    with zipfile.ZipFile(io.BytesIO(body)) as archive:
-        return {file: archive.read(file) for file in archive.namelist()}
-
-
-def put_plan(played: play.Rehearsal, execution, text: bytes) -> None:
-    """Puts another plan into the place of an execution's."""
-    bucket, key = execution.artifacts["Plan"]
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("plan.json", text)
-    played.aws.client("s3").put_object(Bucket=bucket, Key=key, Body=packed.getvalue())
-
-
 def plan_of_another_client(played: play.Rehearsal) -> None:
     """The newest plan says that another version of the client made it, and so does its checksum."""
     execution = played.pipeline.executions[-1]
@@ -135,13 +88,6 @@ def plan_of_another_client(played: play.Rehearsal) -> None:
     text = json.dumps(plan | {"cli_version": "1.23.0"}).encode()
     put_plan(played, execution, text)
     execution.variables["PlanVariables"]["PLAN_SHA256"] = hashlib.sha256(text).hexdigest()
-
-
-def damage(played: play.Rehearsal) -> None:
-    """The newest plan is cut short in the bucket."""
-    execution = played.pipeline.executions[-1]
-    files = artifact(played, execution, "Plan")
-    put_plan(played, execution, files["plan.json"][:300])
 
 
 def test_what_is_planned_is_shown_approved_deployed_and_rolled_back(
@@ -495,7 +441,7 @@ def test_who_has_pushed_or_started_a_release_does_not_approve_it(deploying, rehe
     with rehearsal(deploying) as played:
         decide(played, APPROVED._replace(by=AUTHOR))
         assert f"four_eyes.py: Ada {why}" in said(played.push(), "Production")
-        assert not workspace(played).exists()
+        assert in_prod(played) == []
         decide(played, APPROVED)
         assert f"four_eyes.py: Grace {why}" in said(played.pipeline.start(), "Production")
         execution = played.push()

@@ -216,7 +216,7 @@ RIGHTS = [
     row(
         "QA reads every artifact",
         may("QaBuildRole", "s3:GetObject", '!Sub "${ArtifactBucket.Arn}/*"'),
-        says="QaBuildRole",
+        says="QaBuildRole may read ${ArtifactBucket.Arn}/*; name only",
     ),
     row(
         "a pull request reads artifacts",
@@ -230,7 +230,7 @@ RIGHTS = [
     row(
         "QA writes what the production builds run",
         may("QaBuildRole", "s3:PutObject", '!Sub "${CicdBucket.Arn}/cicd.zip"'),
-        says="QaBuildRole",
+        says="QaBuildRole may write ${CicdBucket.Arn}/cicd.zip; name only",
     ),
     row(
         "QA's artifact may lie in another's folder",
@@ -384,6 +384,22 @@ RIGHTS = [
 """
         ),
         says="PullRequestBuildRole",
+    ),
+    row(
+        "a policy of a role gives a pull request the secrets",
+        resource(
+            """
+  More:
+    Type: AWS::IAM::RolePolicy
+    Properties:
+      PolicyName: more
+      RoleName: !Ref PullRequestBuildRole
+      PolicyDocument:
+        Version: "2012-10-17"
+        Statement: [{Effect: Allow, Action: "secretsmanager:*", Resource: "*"}]
+"""
+        ),
+        says="PullRequestBuildRole may read",
     ),
     row(
         "a new managed policy lets whoever has it do anything",
@@ -850,6 +866,11 @@ PIPELINE = [
         "the plan's commands come from the commit",
         Edit("PrimarySource: Cicd", "PrimarySource: Source", "- Name: Plan\n"),
         says="PrimarySource",
+    ),
+    row(
+        "production's commands come from another bucket",
+        Edit("S3Bucket: !Ref CicdBucket", "S3Bucket: another-bucket"),
+        says="PrimarySource is Cicd; name Cicd, from the stack's bucket",
     ),
     row(
         "the administrator's cicd/ is the repository's",
@@ -1385,7 +1406,7 @@ TARGETS = [
     row(
         "production's folder is the client's to choose",
         Drop("root_path", of("prod"), BUNDLE),
-        says="root_path",
+        says="prod: root_path is not set; set /Workspace/Users/",
     ),
     row("production from any branch", Drop("git:", of("prod"), BUNDLE), says="branch"),
     row(

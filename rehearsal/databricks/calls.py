@@ -1,13 +1,14 @@
 """The record of all workspaces: who called what, and which build did."""
 
 import json
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 FILE = "calls.jsonl"  # in the home of all workspaces
 # The kinds of calls that others look for.
 SIGN_IN, PLAN, DEPLOY, RESOURCE = "sign-in", "bundle plan", "bundle deploy", "resource"
+DESTROY, DELETE = "bundle destroy", "workspace delete"
+COMMANDS = (PLAN, DEPLOY, DESTROY, DELETE)
 
 
 class Call(NamedTuple):
@@ -29,9 +30,8 @@ class Call(NamedTuple):
         return self.what.partition(" ")[0]
 
 
-def append(home: Path, host: str, user: str, command: str, what: str) -> None:
-    """Records a call of this process's build."""
-    call = Call(host, user, command, what, os.environ.get("CODEBUILD_BUILD_ID", ""))
+def append(home: Path, call: Call) -> None:
+    """Records a call."""
     with (home / FILE).open("a", encoding="utf-8") as calls:
         calls.write(json.dumps(call._asdict()) + "\n")
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from rehearsal.databricks.bundle import VERSION, Bundle
-from rehearsal.databricks.calls import PLAN
+from rehearsal.databricks.calls import DELETE, PLAN
 from rehearsal.databricks.errors import ClientError, Invalid, NotSupported, Refused
 from rehearsal.databricks.plan import Planner, State, count
 from rehearsal.databricks.session import Session, show
@@ -223,7 +223,7 @@ def delete(session: Session, path: str) -> None:
         shutil.rmtree(file)
     else:
         raise ClientError(f"Folder ({path}) is not empty")
-    session.workspace.record("workspace delete", path)
+    session.workspace.record(DELETE, path)
 
 
 def _existing(session: Session, path: str) -> Path:

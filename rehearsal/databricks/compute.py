@@ -38,8 +38,8 @@ class Compute:
     for what goes wrong in a task: the outcome says it.
     """
 
-    def __init__(self, home: Path, files: Path):
-        self.home, self.files = home.resolve(), files.resolve()
+    def __init__(self, home: Path, files: Path, env: Mapping[str, str] = os.environ):
+        self.home, self.files, self.env = home.resolve(), files.resolve(), env
 
     def notebook(self, path: str, parameters: dict[str, str], libraries: list[str]) -> Outcome:
         """Run a notebook in source format; its workspace path is with .py or without."""
@@ -100,7 +100,7 @@ class Compute:
             folder.parent.mkdir(exist_ok=True)
             # Tasks run side by side: the folder appears when it is complete.
             part = Path(tempfile.mkdtemp(dir=folder.parent))
-            _install_into(part, engine, names)
+            _install_into(part, engine, names, self.env)
             with contextlib.suppress(OSError):  # another task was faster
                 part.rename(folder)
         return [str(folder)]
@@ -112,14 +112,16 @@ class Compute:
         return library
 
 
-def _install_into(folder: Path, engine: dict[str, Any], names: list[str]) -> None:
+def _install_into(
+    folder: Path, engine: dict[str, Any], names: list[str], env: Mapping[str, str]
+) -> None:
     """Install libraries into a folder. Raises CalledProcessError."""
     excluded = folder / "excluded.txt"
     excluded.write_text("pyspark\n")  # the runtime brings it
     install = [engine["uv"], "pip", "install", "--quiet", "--python", engine["python"]]
     subprocess.run(
         [*install, "--excludes", excluded, "--target", folder, *names],
-        env={name: os.environ[name] for name in os.environ if INSTALL_VARIABLES.fullmatch(name)},
+        env={name: env[name] for name in env if INSTALL_VARIABLES.fullmatch(name)},
         capture_output=True,
         text=True,
         check=True,

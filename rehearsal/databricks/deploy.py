@@ -2,19 +2,18 @@
 
 import hashlib
 import json
-import random
 import shutil
 import uuid
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 from rehearsal.databricks.bundle import VERSION
-from rehearsal.databricks.calls import DEPLOY, RESOURCE
+from rehearsal.databricks.calls import DEPLOY, DESTROY, RESOURCE
 from rehearsal.databricks.commands import make_plan, state_of
 from rehearsal.databricks.errors import ClientError, Invalid, Killed
 from rehearsal.databricks.plan import State, count, kind_of, replace_references
 from rehearsal.databricks.session import Session, say
-from rehearsal.databricks.workspace import Json, Workspace, read_json, write_json
+from rehearsal.databricks.workspace import Json, Workspace, new_job_id, read_json, write_json
 
 # What is lost with a resource that is deleted or recreated.
 DATA_LOSS = {
@@ -190,7 +189,7 @@ def destroy(session: Session) -> None:
     for key in list(state.resources):
         deployer.delete(key)
     shutil.rmtree(folder)
-    session.workspace.record("bundle destroy", root)
+    session.workspace.record(DESTROY, session.bundle.target)
     say(f"Destroy: {len(resources)} deleted")
 
 
@@ -260,5 +259,5 @@ def _new_id(key: str, settings: Json) -> str:
     if "object_id" in settings:
         return str(settings["object_id"])
     if kind_of(key) == "jobs":
-        return str(random.randrange(10**14, 10**15))
+        return new_job_id()
     return str(uuid.uuid4())

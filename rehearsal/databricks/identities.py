@@ -1,4 +1,4 @@
-"""Who may sign in to a workspace, with which credentials, and the HTTP API that says so.
+"""Who may sign in to a workspace, and with which credentials.
 
 docs.databricks.com/aws/en/dev-tools/auth/oauth-m2m and .../oauth-federation-exchange
 """
@@ -8,21 +8,12 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
-from rehearsal.databricks.calls import SIGN_IN
 from rehearsal.databricks.errors import Refused, Unreachable
-from rehearsal.databricks.workspace import (
-    Json,
-    Storage,
-    host_name,
-    read_json,
-    stable_id,
-    write_json,
-)
+from rehearsal.databricks.workspace import Storage, host_name, read_json, write_json
 
 TOKEN_LIFETIME = 3600  # seconds
 
@@ -114,68 +105,3 @@ def issue_token(storage: Storage, identity: Identity) -> str:
 
 
 OAUTH_ERROR = {"error": "invalid_client", "error_description": "Client authentication failed"}
-Answer = tuple[int, Json]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a route needs of an HTTP request: `Bearer abc` is the scheme and the credential."""
-
-    storage: Storage
-    scheme: str
-    credential: str
-    form: dict[str, str]
-
-
-def current_user(request: Request) -> Answer:
-    """Answers who is signed in."""
-    token = request.credential if request.scheme == "Bearer" else ""
-    try:
-        user = with_token(request.storage, token).user_name
-    except Refused as refused:
-        return refused.status, {"error_code": str(refused.status), "message": str(refused)}
-    request.storage.record(user, SIGN_IN, "HTTP")
-    return 200, {"id": stable_id(user), "userName": user}
-
-
-def create_token(request: Request) -> Answer:
-    """Answers with an access token for a client's secret, or for another issuer's token."""
-    try:
-        identity = _client(request)
-    except Refused as refused:
-        return refused.status, OAUTH_ERROR
-    token = issue_token(request.storage, identity)
-    lifetime = TOKEN_LIFETIME
-    return 200, {"access_token": token, "token_type": "Bearer", "expires_in": lifetime}
-
-
-def _client(request: Request) -> Identity:
-    form = request.form
-    if form.get("grant_type") == "client_credentials":
-        pair = base64.b64decode(request.credential + "==").decode(errors="replace")
-        client_id, _, secret = pair.partition(":")
-        return with_secret(request.storage, client_id, secret)
-    # The grant type is urn:ietf:params:oauth:grant-type:token-exchange.
-    client_id, jwt = form.get("client_id", ""), form.get("subject_token", "")
-    return with_jwt(request.storage, client_id, jwt)
-
-
-ROUTES: dict[str, Callable[[Request], Answer]] = {
-    "GET /api/2.0/preview/scim/v2/Me": current_user,
-    "POST /oidc/v1/token": create_token,
-}
-
-
-def respond(
-    home: Path, host: str, method: str, path: str, headers: Mapping[str, str], body: bytes
-) -> Answer:
-    """The status and the JSON that a workspace answers. Raises Unreachable."""
-    operation = f"{method} {urlsplit(path).path}"
-    if operation not in ROUTES:
-        message = f"No API found for '{operation}'"
-        return 404, {"error_code": "ENDPOINT_NOT_FOUND", "message": message}
-    authorization = {name.lower(): value for name, value in headers.items()}.get("authorization")
-    scheme, _, credential = (authorization or "").partition(" ")
-    fields = parse_qs(body.decode(errors="replace"))
-    form = {name: values[0] for name, values in fields.items()}
-    return ROUTES[operation](Request(Storage(home, host), scheme, credential, form))

@@ -1,6 +1,5 @@
 """The command `bundle run`: each task of a job after those that it depends on, on the compute."""
 
-import random
 import re
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from rehearsal.databricks.commands import state_of
 from rehearsal.databricks.compute import Compute, Outcome
 from rehearsal.databricks.errors import ClientError, Invalid, NotSupported
 from rehearsal.databricks.session import Session, say, show
-from rehearsal.databricks.workspace import Json, Workspace
+from rehearsal.databricks.workspace import Json, Workspace, new_job_id
 
 FAILED = "failed with message: Workload failed, see run output for details."
 JOB_PARAMETER = re.compile(r"\{\{\s*job\.parameters\.\[?([\w.-]+?)\]?\s*\}\}")
@@ -156,7 +155,7 @@ def run(session: Session, key: str) -> None:
         raise NotSupported(f"bundle run of {kind}")
     # The engine is kept beside the workspaces.
     compute = Compute(session.home.parent, session.workspace.files.root)
-    run_id = random.randrange(10**14, 10**15)
+    run_id = new_job_id()
     say(f"Run URL: {session.host}/jobs/{id_}/runs/{run_id}\n")
     _print_state(job["name"], "RUNNING")
     job_run = run_job(session.workspace, compute, job, parameters)

@@ -12,8 +12,10 @@ home/<host>/creators.json    {id: user}: who made it
 import copy
 import hashlib
 import json
+import os
+import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,6 +36,11 @@ def stable_id(name: str) -> str:
     return str(int(hashlib.sha256(name.encode()).hexdigest()[:10], 16))
 
 
+def new_job_id() -> str:
+    """A number as jobs and runs have."""
+    return str(random.randrange(10**14, 10**15))
+
+
 def read_json(file: Path, default: Any) -> Any:
     """The content of a file, or the default if there is no file."""
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else default
@@ -49,10 +56,14 @@ def write_json(file: Path, value: Any) -> None:
 
 @dataclass(frozen=True)
 class Storage:
-    """Where the workspace of one host is kept, below the home of all workspaces."""
+    """Where the workspace of one host is kept, below the home of all workspaces.
+
+    `build` is the build that calls.
+    """
 
     home: Path
     host: str
+    build: str = field(default_factory=lambda: os.environ.get("CODEBUILD_BUILD_ID", ""))
 
     @property
     def folder(self) -> Path:
@@ -61,7 +72,8 @@ class Storage:
 
     def record(self, user: str, command: str, what: str) -> None:
         """Records a call."""
-        calls.append(self.home, host_name(self.host), user, command, what)
+        call = calls.Call(host_name(self.host), user, command, what, self.build)
+        calls.append(self.home, call)
 
     def fault(self, event: str) -> Json:
         """The fault that faults.json sets for this host and an event, or an empty one.
@@ -143,7 +155,11 @@ class Resources:
     def list(self, kind: str) -> Iterator[tuple[str, Json, str]]:
         """ID, settings and creator of each resource of a kind; the creator is "" if not known."""
         for id_, settings in self._settings.get(kind, {}).items():
-            yield id_, settings, self._creators.get(id_, "")
+            yield id_, settings, self.creator(id_)
+
+    def creator(self, id_: str) -> str:
+        """Who made a resource; "" if that is not known."""
+        return self._creators.get(id_, "")
 
     def get(self, kind: str, id_: str) -> Json | None:
         """The settings of a resource as they were set; None if there is no such resource."""
@@ -184,3 +200,8 @@ class Workspace:
     def record(self, command: str, what: str) -> None:
         """Notes a call for the rehearsal's summary."""
         self.storage.record(self.user, command, what)
+
+    def changed(self, action: str, kind: str, id_: str) -> None:
+        """Notes that a resource was created, updated or deleted, by its name."""
+        name = (self.resources.get(kind, id_) or {}).get("name", id_)
+        self.record(calls.RESOURCE, f"{action} {kind} {name}")

@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import http.server
 import io
-import json
 import os
 import re
 import select
@@ -19,17 +18,12 @@ import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import trustme
 
 # method, path with query, headers, body -> status, body
 Answer = Callable[[str, str, dict[str, str], bytes], tuple[int, bytes]]
-
-
-# Answers as a workspace does: what is in the body goes out as JSON.
-Respond = Callable[[str, str, dict[str, str], bytes], tuple[int, dict[str, Any]]]
 
 
 class Network:
@@ -124,28 +118,29 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                         return
                     (far if ready is near else near).sendall(data)
 
+    def body(self) -> bytes:
+        """The request's body, whole or in chunks, each behind its length."""
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        chunks = []
+        while length := int(self.rfile.readline().partition(b";")[0], 16):
+            chunks.append(self.rfile.read(length))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(chunks)
+
     def respond(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.body()
         status, text = self.answer(self.command, self.path, dict(self.headers.items()), body)
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(b"" if self.command == "HEAD" else text)
 
-    do_GET = do_POST = do_HEAD = do_PUT = respond
+    do_GET = do_POST = do_HEAD = do_PUT = do_PATCH = do_DELETE = respond
 
     def log_message(self, *_: object) -> None:
         pass
-
-
-def json_answer(respond: Respond) -> Answer:
-    """An answer in JSON from a function that returns a status and what the body shows."""
-
-    def answer(method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
-        status, shown = respond(method, path, headers, body)
-        return status, json.dumps(shown).encode()
-
-    return answer
 
 
 RELEASES = "https://github.com/databricks/cli/releases/download"  # unless tools.env says otherwise

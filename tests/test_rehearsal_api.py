@@ -1,0 +1,365 @@
+"""A workspace's HTTP API, as the real client calls it: without the client, which is no package."""
+
+import base64
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+
+from rehearsal.databricks import calls, identities, real_client
+from rehearsal.databricks.api import runs
+from rehearsal.databricks.api.objects import COLLECTIONS, Collection
+from rehearsal.databricks.api.workspace_api import WorkspaceApi
+from rehearsal.databricks.compute import Outcome
+from rehearsal.databricks.identities import Identity
+
+HOST, USER, TOKEN = "https://workspace.example", "ada@example.com", "dapi-canary"
+PROD = "/Workspace/Users/ada@example.com/.bundle/p/prod"
+
+
+class Api:
+    """Asks a workspace; `headers` go with every request."""
+
+    def __init__(self, home: Path) -> None:
+        identities.declare(home, {HOST: [Identity(USER, token=TOKEN)]})
+        self.home, self.api = home, WorkspaceApi(home, HOST, {})
+        self.headers = {"Authorization": f"Bearer {TOKEN}"}
+
+    def __call__(
+        self, method: str, path: str, body: Any = None, /, **query: Any
+    ) -> tuple[int, Any]:
+        """Status and answer."""
+        content = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
+        target = f"{path}?{urlencode(query)}"
+        status, answer = self.api.respond(method, target, self.headers, content)
+        return status, answer if query.get("direct_download") else json.loads(answer)
+
+    def good(self, method: str, path: str, body: Any = None, /, **query: Any) -> Any:
+        """The answer, which must be a good one."""
+        status, answer = self(method, path, body, **query)
+        assert status == 200, answer
+        return answer
+
+    def upload(self, path: str, content: bytes, overwrite: str = "false") -> tuple[int, Any]:
+        """Writes a file as the client does."""
+        place = quote(path.lstrip("/"), safe="")
+        name = f"/api/2.0/workspace-files/import-file/{place}"
+        return self("POST", name, content, overwrite=overwrite)
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Api:
+    """An empty workspace."""
+    return Api(tmp_path / "databricks")
+
+
+def test_what_the_workspace_does_not_know_is_no_fault_of_the_team(api: Api) -> None:
+    status, answer = api("GET", "/api/3.0/unheard-of")
+    assert (status, answer["error_code"]) == (501, "NOT_IN_THIS_REHEARSAL")
+    assert answer["message"].endswith("GET /api/3.0/unheard-of; yours may")
+    assert api("POST", "/api/2.2/jobs/delete", b"[")[0] == 400
+    assert "'job_id' is missing" in api("POST", "/api/2.2/jobs/delete")[1]["message"]
+    api.headers = {}
+    assert api("GET", "/api/2.2/jobs/list")[0] == 401
+    assert api("GET", "/.well-known/databricks-config")[0] == 200
+
+
+def test_files_are_written_into_folders_that_exist(api: Api) -> None:
+    assert api.upload(f"{PROD}/files/a+b.py", b"1")[0] == 404
+    api.good("POST", "/api/2.0/workspace/mkdirs", {"path": f"{PROD}/files"})
+    assert api.upload(f"{PROD}/files/a+b.py", b"1") == (200, {})
+    assert api.upload(f"{PROD}/files/a+b.py", b"2")[0] == 409
+    assert api.upload(f"{PROD}/files/a+b.py", b"2", overwrite="true")[0] == 200
+    file = {"path": f"{PROD}/files/a+b.py"}
+    assert api.good("GET", "/api/2.0/workspace/export", direct_download="true", **file) == b"2"
+    content = api.good("GET", "/api/2.0/workspace/export", **file)["content"]
+    assert base64.b64decode(content) == b"2"
+    assert api("POST", "/api/2.0/workspace/mkdirs", file)[0] == 400
+
+    api.upload(f"{PROD}/files/notebook.py", b"# Databricks notebook source\n1")
+    listed = api.good("GET", "/api/2.0/workspace/list", path=f"{PROD}/files")["objects"]
+    kinds = {entry["path"].rpartition("/")[2]: entry["object_type"] for entry in listed}
+    assert kinds == {"a+b.py": "FILE", "notebook": "NOTEBOOK"}
+
+    not_empty = api("POST", "/api/2.0/workspace/delete", {"path": PROD})
+    assert (not_empty[0], not_empty[1]["error_code"]) == (400, "DIRECTORY_NOT_EMPTY")
+    api.good("POST", "/api/2.0/workspace/delete", {"path": PROD, "recursive": True})
+    assert api("GET", "/api/2.0/workspace/get-status", path=PROD)[0] == 404
+
+
+def test_a_job_has_the_services_defaults_its_rights_and_an_end(api: Api) -> None:
+    settings = {"name": "j", "tasks": [{"task_key": "t", "notebook_task": {"notebook_path": "/x"}}]}
+    id_ = api.good("POST", "/api/2.2/jobs/create", settings)["job_id"]
+    job = api.good("GET", "/api/2.2/jobs/get", job_id=id_)
+    assert job["creator_user_name"] == USER
+    assert job["settings"]["tasks"][0]["run_if"] == "ALL_SUCCESS"
+    rights = f"/api/2.0/permissions/jobs/{id_}"
+    (owner,) = api.good("GET", rights)["access_control_list"]
+    assert owner["user_name"] == USER
+    assert owner["all_permissions"][0]["permission_level"] == "IS_OWNER"
+    entry = {"group_name": "users", "permission_level": "CAN_VIEW"}
+    api.good("PUT", rights, {"access_control_list": [entry]})
+    (given,) = api.good("GET", rights)["access_control_list"]
+    assert (given["group_name"], given["all_permissions"][0]["inherited"]) == ("users", False)
+
+    api.good("POST", "/api/2.2/jobs/reset", {"job_id": id_, "new_settings": {"name": "k"}})
+    (job,) = api.good("GET", "/api/2.2/jobs/list", name="K")["jobs"]
+    assert job["settings"]["name"] == "k" and "tasks" not in job["settings"]
+    api.good("POST", "/api/2.2/jobs/delete", {"job_id": id_})
+    assert api("GET", "/api/2.2/jobs/get", job_id=id_)[0] == 404
+    assert api.good("GET", rights)["access_control_list"] == [given]
+
+
+def test_many_tasks_come_by_pages(api: Api) -> None:
+    tasks = [{"task_key": f"t{number}"} for number in range(150)]
+    id_ = api.good("POST", "/api/2.2/jobs/create", {"name": "j", "tasks": tasks})["job_id"]
+    first = api.good("GET", "/api/2.2/jobs/get", job_id=id_)
+    rest = api.good("GET", "/api/2.2/jobs/get", job_id=id_, page_token=first["next_page_token"])
+    assert first["has_more"] and "has_more" not in rest
+    shown = [*first["settings"]["tasks"], *rest["settings"]["tasks"]]
+    assert [task["task_key"] for task in shown] == [task["task_key"] for task in tasks]
+
+
+def test_a_pipeline_is_shown_with_its_spec(api: Api) -> None:
+    created = {"name": "p", "catalog": "c", "run_as": {"user_name": "eve"}, "dry_run": False}
+    id_ = api.good("POST", "/api/2.0/pipelines", created)["pipeline_id"]
+    pipeline = api.good("GET", f"/api/2.0/pipelines/{id_}")
+    assert pipeline["spec"] == {"name": "p", "catalog": "c", "id": id_}
+    assert pipeline["run_as"] == {"user_name": "eve"}
+    api.good("PUT", f"/api/2.0/pipelines/{id_}", {"name": "q", "pipeline_id": id_})
+    pipeline = api.good("GET", f"/api/2.0/pipelines/{id_}")
+    assert (pipeline["spec"]["name"], pipeline["run_as"]) == ("q", {"user_name": "eve"})
+    listed = api.good("GET", "/api/2.0/pipelines", filter="name LIKE 'q'")["statuses"]
+    assert [entry["pipeline_id"] for entry in listed] == [id_]
+    assert api("GET", "/api/2.0/pipelines", filter="id = 1")[0] == 501
+    assert api("POST", "/api/2.0/pipelines", {"name": "p", "schema": "a.b"})[0] == 400
+    api.good("DELETE", f"/api/2.0/pipelines/{id_}")
+    assert api("GET", f"/api/2.0/pipelines/{id_}")[0] == 404
+
+
+@pytest.mark.parametrize("collection", COLLECTIONS, ids=lambda collection: collection.kind)
+def test_an_object_is_created_once_changed_and_deleted(api: Api, collection: Collection) -> None:
+    settings = {name: f"my_{name}" for name in ("catalog_name", "schema_name", "name")}
+    created = api.good("POST", collection.path, settings)
+    place = f"{collection.path}/{quote(created[collection.id_field], safe='')}"
+    assert api.good("GET", place) == created
+    api.good(collection.changed_by, f"{place}{collection.changed_at}", {"comment": "new"})
+    assert api.good("GET", place) == created | {"comment": "new"}
+    again = api("POST", collection.path, settings)[0]
+    assert again == (409 if collection.named else 200)
+    api.good("DELETE", place)
+    assert api("GET", place)[0] == 404
+
+
+def test_a_volume_can_be_renamed_and_its_grants_are_changed_one_by_one(api: Api) -> None:
+    unity = "/api/2.1/unity-catalog"
+    volume = {"catalog_name": "c", "schema_name": "S", "name": "Old"}
+    assert api.good("POST", f"{unity}/volumes", volume)["full_name"] == "c.s.old"
+    renamed = api.good("PATCH", f"{unity}/volumes/c.s.old", {"new_name": "new"})
+    assert renamed["full_name"] == "c.s.new"
+    assert api("GET", f"{unity}/volumes/c.s.old")[0] == 404
+    grants = f"{unity}/permissions/volume/c.s.new"
+    add = {"changes": [{"principal": "team", "add": ["WRITE_VOLUME", "READ_VOLUME"]}]}
+    api.good("PATCH", grants, add)
+    remove = {"changes": [{"principal": "team", "remove": ["WRITE_VOLUME"]}]}
+    entry = {"principal": "team", "privileges": ["READ_VOLUME"]}
+    assert api.good("PATCH", grants, remove) == {"privilege_assignments": [entry]}
+    assert api.good("GET", grants) == {"privilege_assignments": [entry]}
+
+
+OTHERS = {
+    "experiment": (
+        ("POST", "/api/2.0/mlflow/experiments/create", {"name": "/Workspace/Shared/e"}),
+        ("GET", "/api/2.0/mlflow/experiments/get", "experiment_id"),
+        ("POST", "/api/2.0/mlflow/experiments/delete", "experiment_id"),
+    ),
+    "cluster": (
+        ("POST", "/api/2.1/clusters/create", {"cluster_name": "c"}),
+        ("GET", "/api/2.1/clusters/get", "cluster_id"),
+        ("POST", "/api/2.1/clusters/permanent-delete", "cluster_id"),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_an_object_with_calls_of_its_own_comes_and_goes(api: Api, kind: str) -> None:
+    (_, create, settings), (_, get, name), (_, delete, _) = OTHERS[kind]
+    one = {name: api.good("POST", create, settings)[name]}
+    assert one[name] in json.dumps(api.good("GET", get, **one))
+    api.good("POST", delete, one)
+    assert api("GET", get, **one)[0] == 404
+
+
+def test_a_model_a_scope_and_a_dashboard(api: Api) -> None:
+    models, scopes = "/api/2.0/mlflow/registered-models", "/api/2.0/secrets"
+    api.good("POST", f"{models}/create", {"name": "m"})
+    api.good("PATCH", f"{models}/update", {"name": "m", "description": "new"})
+    found = api.good("GET", "/api/2.0/mlflow/databricks/registered-models/get", name="m")
+    assert found["registered_model_databricks"]["description"] == "new"
+    api.good("DELETE", f"{models}/delete", name="m")
+
+    api.good("POST", f"{scopes}/scopes/create", {"scope": "s"})
+    assert api("POST", f"{scopes}/scopes/create", {"scope": "s"})[0] == 400
+    assert api.good("GET", f"{scopes}/scopes/list")["scopes"][0]["name"] == "s"
+    team = {"scope": "s", "principal": "team"}
+    api.good("POST", f"{scopes}/acls/put", team | {"permission": "READ"})
+    api.good("POST", f"{scopes}/acls/delete", team)
+    (mine,) = api.good("GET", f"{scopes}/acls/list", scope="s")["items"]
+    assert mine == {"principal": USER, "permission": "MANAGE"}
+    api.good("POST", f"{scopes}/scopes/delete", {"scope": "s"})
+
+    dashboards = "/api/2.0/lakeview/dashboards"
+    new = {"display_name": "d", "serialized_dashboard": "{}", "parent_path": "/Workspace/Shared"}
+    first = api.good("POST", dashboards, new)
+    place = f"{dashboards}/{first['dashboard_id']}"
+    assert api("GET", f"{place}/published")[0] == 404
+    api.good("POST", f"{place}/published", {"embed_credentials": True})
+    assert api.good("GET", f"{place}/published")["embed_credentials"]
+    second = api.good("PATCH", place, {"serialized_dashboard": "{1}"})
+    assert second["etag"] != first["etag"] and second["path"] == "/Shared/d.lvdash.json"
+    api.good("DELETE", f"{place}/published")
+    api.good("DELETE", place)
+    assert api("GET", place)[0] == 404
+
+
+# ---- Runs ----------------------------------------------------------------------------------------
+
+
+class Compute:
+    """Runs notebooks: `/bad` fails."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def notebook(self, path: str, parameters: dict[str, str], libraries: list[str]) -> Outcome:
+        """What a notebook prints."""
+        error = "ValueError: no\nTraceback" if path == "/bad" else ""
+        return Outcome(not error, f"{path} {parameters}", error)
+
+    def pipeline(self, spec: dict[str, Any]) -> Outcome:
+        """An update fails if the pipeline's name says so."""
+        return Outcome(spec["name"] != "bad", "", "no table" if spec["name"] == "bad" else "")
+
+
+def ended(api: Api, run_id: int) -> dict[str, Any]:
+    """A run, once it is over."""
+    for _ in range(200):
+        run = api.good("GET", "/api/2.2/jobs/runs/get", run_id=run_id)
+        if run["state"] != runs.RUNNING:
+            return run
+        time.sleep(0.02)
+    raise TimeoutError
+
+
+def start(api: Api, tasks: list[dict[str, Any]]) -> dict[str, Any]:
+    """Runs a job of these tasks to its end."""
+    job_id = api.good("POST", "/api/2.2/jobs/create", {"name": "j", "tasks": tasks})["job_id"]
+    asked = {"job_id": job_id, "job_parameters": {"day": "monday"}}
+    return ended(api, api.good("POST", "/api/2.2/jobs/run-now", asked)["run_id"])
+
+
+def task(key: str, path: str, *needs: str) -> dict[str, Any]:
+    """A task that runs a notebook after others."""
+    depends_on = [{"task_key": need} for need in needs]
+    return {"task_key": key, "notebook_task": {"notebook_path": path}, "depends_on": depends_on}
+
+
+def test_a_run_says_what_each_task_printed(api: Api, monkeypatch) -> None:
+    monkeypatch.setattr("rehearsal.databricks.api.workspace_api.Compute", Compute)
+    run = start(api, [task("b", "/two", "a"), task("a", "/one")])
+    assert run["state"] == runs.SUCCESS
+    assert run["run_page_url"].startswith(f"{HOST}/jobs/")
+    by_key = {entry["task_key"]: entry for entry in run["tasks"]}
+    assert by_key["a"]["end_time"] < by_key["b"]["end_time"]
+    output = api.good("GET", "/api/2.2/jobs/runs/get-output", run_id=by_key["a"]["run_id"])
+    assert output["logs"] == "/one {'day': 'monday'}"
+
+
+def test_a_run_that_fails_says_why_and_what_it_left_out(api: Api, monkeypatch) -> None:
+    monkeypatch.setattr("rehearsal.databricks.api.workspace_api.Compute", Compute)
+    run = start(api, [task("a", "/bad"), task("b", "/two", "a")])
+    assert run["state"]["result_state"] == "FAILED"
+    assert run["state"]["state_message"].startswith("Task a failed with message: Workload failed")
+    first, second = run["tasks"]
+    assert first["state"]["result_state"] == "FAILED" and second["state"] == runs.UPSTREAM
+    output = api.good("GET", "/api/2.2/jobs/runs/get-output", run_id=first["run_id"])
+    assert (output["error"], output["error_trace"]) == ("ValueError: no", "Traceback")
+
+
+@pytest.mark.parametrize(("name", "state"), [("good", "COMPLETED"), ("bad", "FAILED")])
+def test_an_update_of_a_pipeline(api: Api, monkeypatch, name: str, state: str) -> None:
+    monkeypatch.setattr("rehearsal.databricks.api.workspace_api.Compute", Compute)
+    id_ = api.good("POST", "/api/2.0/pipelines", {"name": name})["pipeline_id"]
+    place = f"/api/2.0/pipelines/{id_}"
+    update = api.good("POST", f"{place}/updates")["update_id"]
+    for thread in set(threading.enumerate()) - {threading.current_thread()}:
+        thread.join(0.2)
+    assert api.good("GET", f"{place}/updates/{update}")["update"]["state"] == state
+    (event,) = api.good("GET", f"{place}/events", filter=f"update_id = '{update}'")["events"]
+    assert event["event_type"] == "update_progress" and event["message"] == f"Update is {state}."
+
+
+# ---- The client's own calls ----------------------------------------------------------------------
+
+CALLS = {
+    "bundle plan -t prod -o json": ("bundle plan", "prod"),
+    "bundle --target=qa deploy --auto-approve": ("bundle deploy", "qa without a plan"),
+    "bundle destroy -t qa": ("bundle destroy", "qa"),
+    "workspace delete /x --recursive": ("workspace delete", ""),
+    "bundle validate --strict": ("", ""),
+}
+
+
+@pytest.mark.parametrize("arguments", CALLS)
+def test_a_call_of_the_client_is_understood(arguments: str) -> None:
+    assert real_client.call(arguments.split()) == CALLS[arguments]
+
+
+def note(api: Api, *arguments: str) -> None:
+    """Lets the next requests be those of a call of the client, in a build."""
+    number = str(time.time_ns())
+    command, what = real_client.call(list(arguments))
+    (api.home / real_client.NOTES).mkdir(parents=True, exist_ok=True)
+    text = json.dumps(real_client.Note(number, 1, "qa:1", command, what))
+    (api.home / real_client.NOTES / number).write_text(text)
+    api.headers["User-Agent"] = f"cli/1 upstream/rehearsal upstream-version/{number}"
+
+
+def test_a_plan_is_recorded_once_and_a_deployment_when_it_has_the_lock(
+    api: Api, tmp_path: Path
+) -> None:
+    note(api, "bundle", "plan", "-t", "prod")
+    for _ in range(2):
+        api.good("GET", "/api/2.0/preview/scim/v2/Me")
+    (tmp_path / "plan.json").write_text("{}")
+    note(api, "bundle", "deploy", "-t", "prod", "--plan", str(tmp_path / "plan.json"))
+    api.good("GET", "/api/2.0/preview/scim/v2/Me")
+    lock = f"{PROD}/state/deploy.lock"
+    api.good("POST", "/api/2.0/workspace/mkdirs", {"path": f"{PROD}/state"})
+    assert [api.upload(lock, b"mine")[0] for _ in range(2)] == [200, 409]
+    made = [call for call in calls.recorded(api.home) if call.command != calls.SIGN_IN]
+    checksum = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+    assert [(call.command, call.what, call.build) for call in made] == [
+        (calls.PLAN, "prod", "qa:1"),
+        (calls.DEPLOY, f"prod {checksum}", "qa:1"),
+    ]
+
+
+OLD = "#!/bin/sh\necho Version 0.18.0\n"
+PINNED = "#!/bin/sh\necho Databricks CLI v1.22.1\n"
+
+
+def test_the_client_on_path_is_the_pinned_one_or_none(tmp_path: Path, monkeypatch) -> None:
+    for folder, text in (("old", OLD), ("new", PINNED)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "databricks").write_text(text)
+        (tmp_path / folder / "databricks").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/none:{tmp_path}/old:{tmp_path}/new:/usr/bin:/bin")
+    assert real_client.installed("1.22.1") == tmp_path / "new/databricks"
+    assert real_client.installed("1.23.0") is None
+    with pytest.raises(ValueError, match=r"is no Databricks CLI: .* 'Version 0.18.0"):
+        real_client.version(tmp_path / "old/databricks")
