@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from rehearsal import failures
 from rehearsal.aws.errors import AwsError, Unsupported
@@ -15,7 +16,7 @@ from rehearsal.databricks import real_client, spark
 from rehearsal.databricks.calls import recorded
 from rehearsal.leaks import search, written
 from rehearsal.play import DATABRICKS, Rehearsal, Unplayable, opened
-from rehearsal.promises import broken
+from rehearsal.promises import broken, not_run
 from rehearsal.screen import Screen, review, summary
 
 STAND_IN = "stand-in"
@@ -29,6 +30,9 @@ def options() -> argparse.Namespace:
     answer.add_argument("--approve", action="store_true", help="approve the release")
     answer.add_argument("--reject", metavar="REASON", help="reject the release")
     parser.add_argument("--quick", action="store_true", help="use DuckDB in place of Spark")
+    parser.add_argument(
+        "--strict", action="store_true", help="fail if a task could not be run on this machine"
+    )
     parser.add_argument("--keep", action="store_true", help="keep all files of the rehearsal")
     parser.add_argument(
         "--client",
@@ -156,15 +160,25 @@ class Player:
     def conclude(self, execution: Execution) -> int:
         """Says what production has now; returns the exit code."""
         if execution.status == "Succeeded":
-            faults = broken(execution, recorded(self.played.home / DATABRICKS))
+            made = recorded(self.played.home / DATABRICKS)
+            faults = broken(execution, made)
             self.console.print(verdict(execution.commit[:8], faults))
-            return 1 if faults else 0
+            left_out = self.show_not_run(*not_run(made))
+            return 1 if faults or (left_out and self.chosen.strict) else 0
         stage = execution.stopped_in
         where = stage.name if stage else execution.status
         self.console.print(f"[red]Stopped in {where}.[/] No later stage has run.")
         if stage:
             self.show_failure(stage)
         return 1
+
+    def show_not_run(self, tasks: list[str], count: int) -> bool:
+        """Says which tasks were deployed, but ran nowhere; returns whether there are any."""
+        if tasks:
+            listed = "".join(f"\n  {escape(task)}" for task in tasks)
+            message = f"{len(tasks)} of {count} tasks were not run here:"
+            self.console.print(f"[yellow]{message}[/]{listed}", soft_wrap=True)
+        return bool(tasks)
 
     def show_failure(self, stage: Stage) -> None:
         """Shows what failed in each build, and the message of each other action."""

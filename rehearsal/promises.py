@@ -1,10 +1,11 @@
 """Whether an execution that succeeded has kept the gate's promises, by the workspaces' record."""
 
+import json
 from collections.abc import Iterator
 
 from rehearsal.aws.build import Build
 from rehearsal.aws.execution import Action, Execution
-from rehearsal.databricks.calls import DEPLOY, PLAN, Call
+from rehearsal.databricks.calls import DEPLOY, PLAN, TASK, Call
 
 CHECKSUM = "PLAN_SHA256"  # the variable of the build that made the plan
 Place = tuple[int, int]  # of an action: the number of its stage, and its order in there
@@ -35,6 +36,12 @@ def broken(execution: Execution, calls: list[Call]) -> list[str]:
     before = [call for call in calls if call.target == target and call.build not in later]
     after = [call for call in calls if call.target == target and call.build in later]
     return [*too_early(before), *not_as_approved(after, plan)]
+
+
+def not_run(calls: list[Call]) -> tuple[list[str], int]:
+    """The tasks that ran nowhere, each with the reason, and how many tasks there were."""
+    reasons = dict(json.loads(call.what) for call in calls if call.command == TASK)
+    return [f"{task} ({reason})" for task, reason in reasons.items() if reason], len(reasons)
 
 
 def is_approved(action: Action) -> bool:

@@ -17,7 +17,7 @@ from rich.tree import Tree
 from rehearsal.aws.build import Build
 from rehearsal.aws.execution import Action, Execution
 from rehearsal.aws.iam import Call
-from rehearsal.databricks.calls import PLAN, RESOURCE, SIGN_IN, recorded
+from rehearsal.databricks.calls import PLAN, RESOURCE, SIGN_IN, TASK, recorded
 from rehearsal.play import DATABRICKS, Rehearsal
 
 MARKS = {
@@ -169,7 +169,7 @@ def deployed(played: Rehearsal) -> Table:
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for call in recorded(played.home / DATABRICKS):
         commands = counts[call.host, call.user]
-        commands.update({call.command} - {SIGN_IN, PLAN, RESOURCE})
+        commands.update({call.command} - {SIGN_IN, PLAN, RESOURCE, TASK})
     for (host, user), commands in counts.items():
         listed = ", ".join(f"{name} ({count})" for name, count in commands.items())
         result.add_row(host, user, listed or "signed in only")

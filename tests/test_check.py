@@ -883,6 +883,7 @@ def test_a_change_is_found_where_it_is(copy, name, row):
     assert len(set().union(*others)) == row.count
     assert finding.place.file == row.file
     assert row.marker in line_of(root, finding)
+    assert "\n" not in finding.message
 
 
 STAGING = [
@@ -993,20 +994,34 @@ def test_swapped_buildspecs_are_found_where_the_stack_names_them(copy):
 
 
 # Values of a form that no check expects.
+KEYS = "needs keys"
 FORMS = [
-    (Edit(QA, "    runtime-versions:\n", "    runtime-versions: [x]\n    old:\n"), "versions: [x]"),
-    (Edit(STACK, "EnvironmentVariables:\n", "EnvironmentVariables:\n          - [x]\n"), "- [x]"),
-    (Edit(STACK, "  BranchName:\n", "  BranchName: [x]\n  OldName:\n"), "BranchName: [x]"),
-    (Edit(BUNDLE, "    git:\n      branch:", "    git: x\n    # "), "git: x"),
-    (Edit(NUTTER, "nutter: &nutter\n", "nutter: [x]\n        old: &nutter\n"), "nutter: [x]"),
+    (
+        Edit(QA, "    runtime-versions:\n", "    runtime-versions: [x]\n    old:\n"),
+        "versions: [x]",
+        KEYS,
+    ),
+    (
+        Edit(STACK, "EnvironmentVariables:\n", "EnvironmentVariables:\n          - [x]\n"),
+        "- [x]",
+        KEYS,
+    ),
+    (
+        Edit(STACK, "  BranchName:\n", "  BranchName: [x]\n  OldName:\n"),
+        "BranchName: [x]",
+        "narrow",
+    ),
+    (Edit(BUNDLE, "    git:\n      branch:", "    git: x\n    # "), "git: x", KEYS),
+    (Edit(NUTTER, "nutter: &nutter\n", "nutter: [x]\n        old: &nutter\n"), "nutter: [x]", KEYS),
 ]
 
 
-@pytest.mark.parametrize(("change", "line"), FORMS)
-def test_a_value_of_another_form_is_a_finding_there(copy, change, line):
+@pytest.mark.parametrize(("change", "line", "needed"), FORMS)
+def test_a_value_of_another_form_is_a_finding_there(copy, change, line, needed):
     root = copy(change)
     found = [finding for finding in findings(root) if finding.place.file == change.file]
-    assert any(line in line_of(root, finding) for finding in found)
+    messages = [finding.message for finding in found if line in line_of(root, finding)]
+    assert any(needed in message for message in messages)
 
 
 def test_a_variable_of_a_condition_is_checked_too(copy):

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
+from rehearsal import promises
 from rehearsal.databricks import calls, identities, real_client
 from rehearsal.databricks.api import runs
 from rehearsal.databricks.api.objects import COLLECTIONS, Collection
@@ -285,9 +286,95 @@ def test_a_run_that_fails_says_why_and_what_it_left_out(api: Api, monkeypatch) -
     assert run["state"]["result_state"] == "FAILED"
     assert run["state"]["state_message"].startswith("Task a failed with message: Workload failed")
     first, second = run["tasks"]
-    assert first["state"]["result_state"] == "FAILED" and second["state"] == runs.UPSTREAM
+    assert first["state"]["result_state"] == "FAILED"
+    assert second["state"]["result_state"] == "UPSTREAM_FAILED"
     output = api.good("GET", "/api/2.2/jobs/runs/get-output", run_id=first["run_id"])
     assert (output["error"], output["error_trace"]) == ("ValueError: no", "Traceback")
+
+
+def ran(api: Api, monkeypatch, tasks: list[dict[str, Any]]) -> dict[str, str]:
+    """Runs a job of these tasks; returns the result of each, and of the job as ""."""
+    monkeypatch.setattr("rehearsal.databricks.api.workspace_api.Compute", Compute)
+    run = start(api, tasks)
+    states = {entry["task_key"]: entry["state"]["result_state"] for entry in run["tasks"]}
+    return states | {"": run["state"]["result_state"]}
+
+
+def test_a_task_that_no_machine_can_run_is_counted_and_stops_nothing(api, monkeypatch) -> None:
+    query = {"task_key": "sql", "sql_task": {"warehouse_id": "1"}}
+    dynamic = task("dynamic", "/x", "sql")
+    dynamic["notebook_task"]["base_parameters"] = {"a": "{{tasks.sql.output.rows}}"}
+    states = ran(api, monkeypatch, [query, dynamic, task("after", "/two", "dynamic")])
+    assert set(states.values()) == {"SUCCESS"}
+    left_out, count = promises.not_run(calls.recorded(api.home))
+    assert (left_out, count) == (
+        [
+            "j: sql (sql_task needs a workspace)",
+            "j: dynamic (the dynamic value reference in {{tasks.sql.output.rows}})",
+        ],
+        3,
+    )
+
+
+def test_run_if_decides_by_the_tasks_before(api: Api, monkeypatch) -> None:
+    always = task("always", "/two", "bad") | {"run_if": "ALL_DONE"}
+    repair = task("repair", "/two", "bad") | {"run_if": "AT_LEAST_ONE_FAILED"}
+    never = task("never", "/two", "good") | {"run_if": "ALL_FAILED"}
+    states = ran(api, monkeypatch, [task("bad", "/bad"), task("good", "/x"), always, repair, never])
+    assert states == {
+        "bad": "FAILED",
+        "good": "SUCCESS",
+        "always": "SUCCESS",
+        "repair": "SUCCESS",
+        "never": "EXCLUDED",
+        "": "SUCCESS",  # the tasks at the end decide
+    }
+
+
+@pytest.mark.parametrize(
+    ("op", "left", "right", "outcome"),
+    [
+        ("EQUAL_TO", "{{job.parameters.day}}", "monday", "true"),
+        ("NOT_EQUAL", "a", "a", "false"),
+        ("GREATER_THAN", "10", "9", "true"),
+        ("LESS_THAN_OR_EQUAL", "10", "9", "false"),
+    ],
+)
+def test_a_condition_chooses_what_follows(api, monkeypatch, op, left, right, outcome) -> None:
+    condition = {"task_key": "if", "condition_task": {"op": op, "left": left, "right": right}}
+    branches = [
+        task(word, "/two") | {"depends_on": [{"task_key": "if", "outcome": word}]}
+        for word in ("true", "false")
+    ]
+    states = ran(api, monkeypatch, [condition, *branches])
+    other = {"true": "false", "false": "true"}[outcome]
+    assert (states[outcome], states[other], states[""]) == ("SUCCESS", "EXCLUDED", "SUCCESS")
+
+
+def test_a_condition_on_numbers_needs_numbers(api: Api, monkeypatch) -> None:
+    condition = {"op": "LESS_THAN", "left": "one", "right": "2"}
+    assert ran(api, monkeypatch, [{"task_key": "if", "condition_task": condition}])[""] == "FAILED"
+
+
+def loop(inputs: str) -> dict[str, Any]:
+    """A task that runs a notebook for each input."""
+    each = task("each", "/one")
+    each["notebook_task"]["base_parameters"] = {"city": "{{input.name}}"}
+    return {"task_key": "loop", "for_each_task": {"inputs": inputs, "task": each}}
+
+
+def test_a_task_for_each_input_and_a_job_in_a_job(api: Api, monkeypatch) -> None:
+    monkeypatch.setattr("rehearsal.databricks.api.workspace_api.Compute", Compute)
+    run = start(api, [loop('[{"name": "Paris"}, {"name": "Rome"}]')])
+    (entry,) = run["tasks"]
+    output = api.good("GET", "/api/2.2/jobs/runs/get-output", run_id=entry["run_id"])
+    assert output["logs"].count("'city': 'Paris'") == output["logs"].count("'city': 'Rome'") == 1
+    assert start(api, [loop("Paris")])["state"]["result_state"] == "FAILED"
+
+    inner = {"task_key": "inner", "run_job_task": {"job_id": run["job_id"]}}
+    assert start(api, [inner])["state"]["result_state"] == "SUCCESS"
+    gone = {"task_key": "inner", "run_job_task": {"job_id": 1}}
+    assert start(api, [gone])["state"]["result_state"] == "FAILED"
 
 
 @pytest.mark.parametrize(("name", "state"), [("good", "COMPLETED"), ("bad", "FAILED")])

@@ -177,7 +177,7 @@ def test_an_error_names_file_and_line(workspace):
     assert f"""{BUNDLE}/scratch/notebook.py", line 10, in <module>\n    f()""" in outcome.error
     assert f"""{BUNDLE}/scratch/notebook.py", line 6, in f\n    raise Value""" in outcome.error
     assert str(workspace.files) not in outcome.error
-    assert (QUICK in outcome.error) == (workspace.engine == "quick")
+    assert QUICK not in outcome.error  # DuckDB has nothing to do with it
 
 
 def test_a_missing_table(workspace):
@@ -185,6 +185,18 @@ def test_a_missing_table(workspace):
 
     assert not outcome.ok
     assert "rides" in outcome.error.splitlines()[0]
+    assert (QUICK in outcome.error) == (workspace.engine == "quick")
+
+
+def test_a_script_is_run_as_a_program(workspace):
+    script = workspace.path("scratch/script.py")
+    script.parent.mkdir(parents=True, exist_ok=True)
+    script.with_name("helper.py").write_text("WORD = 'hello'\n")
+    script.write_text("import sys\nfrom helper import WORD\nprint(__name__, WORD, sys.argv[1:])\n")
+
+    outcome = workspace.compute.script(f"{BUNDLE}/scratch/script.py", ["--day=1"], [])
+
+    assert (outcome.ok, outcome.output) == (True, "__main__ hello ['--day=1']\n")
 
 
 @once
@@ -446,6 +458,21 @@ def test_a_pipeline_that_cannot_run(workspace, spec, error):
 
     assert not outcome.ok
     assert outcome.error.startswith(error)
+
+
+@pytest.mark.parametrize(
+    ("decorator", "error"),
+    [
+        ("expect_or_drop('a', 'b')", "UnsupportedHere: pyspark.pipelines.expect_or_drop"),
+        ("materialised_view", "AttributeError: module 'pyspark.pipelines' has no attribute"),
+    ],
+)
+def test_what_only_a_workspace_has_is_told_from_what_nobody_has(workspace, decorator, error):
+    outcome = workspace.pipeline(PIPELINE.replace("temporary_view", decorator))
+
+    assert not outcome.ok
+    assert outcome.error.startswith(error)
+    assert QUICK not in outcome.error
 
 
 # --- wheels ---------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import NamedTuple
 FILE = "calls.jsonl"  # in the home of all workspaces
 # The kinds of calls that others look for.
 SIGN_IN, PLAN, DEPLOY, RESOURCE = "sign-in", "bundle plan", "bundle deploy", "resource"
+TASK = "task"  # `what` is a list in JSON: "job: task", and why it was not run, or ""
 DESTROY, DELETE = "bundle destroy", "workspace delete"
 COMMANDS = (PLAN, DEPLOY, DESTROY, DELETE)
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from rehearsal.machine import warm
 
+UNSUPPORTED = "UnsupportedHere: "  # begins the error of what cannot run on one machine
 START_LIMIT, TASK_LIMIT = 180, 300  # seconds
 ENVIRONMENT = {"PATH": os.defpath, "LANG": "C.UTF-8", "TZ": "UTC"}
 # Installing a library needs the configuration of uv and of the network.
@@ -51,6 +52,10 @@ class Compute:
         """Call a package's entry point, with `parameters` in sys.argv."""
         details = {"package": package, "entry_point": entry_point, "parameters": parameters}
         return self._task("wheel", libraries, **details)
+
+    def script(self, path: str, parameters: list[str], libraries: list[str]) -> Outcome:
+        """Run a Python file of the workspace, with `parameters` in sys.argv."""
+        return self._task("script", libraries, path=path, parameters=parameters)
 
     def pipeline(self, spec: dict[str, Any]) -> Outcome:
         """Update a declarative pipeline's datasets; `spec` is the resource, its names resolved."""

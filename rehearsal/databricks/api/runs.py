@@ -5,16 +5,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from rehearsal.databricks import job
 from rehearsal.databricks.api import jobs
 from rehearsal.databricks.api.protocol import Reply, Request, Routes, missing
 from rehearsal.databricks.compute import Compute
-from rehearsal.databricks.errors import NotSupported
-from rehearsal.databricks.runs import FAILED, JobRun, TaskError, run_job
+from rehearsal.databricks.runs import FAILED
 from rehearsal.databricks.workspace import Json, Workspace, new_job_id
 
 RUNNING: Json = {"life_cycle_state": "RUNNING"}
 SUCCESS: Json = {"life_cycle_state": "TERMINATED", "result_state": "SUCCESS"}
-UPSTREAM: Json = {"life_cycle_state": "TERMINATED", "result_state": "UPSTREAM_FAILED"}
 
 
 def failed(message: str) -> Json:
@@ -34,22 +33,23 @@ class Run:
     job_id: str
     settings: Json
     started: float = field(default_factory=time.time)
-    ended: JobRun | None = None
+    ended: job.JobRun | None = None
 
     def task_state(self, key: str) -> Json:
         """The state of a task."""
         if self.ended is None:
             return RUNNING
-        if key in self.ended.errors:
+        state = self.ended.states.get(key, job.EXCLUDED)
+        if state == job.FAILED:
             return failed(FAILED.removeprefix("failed with message: "))
-        return SUCCESS if key in self.ended.outputs else UPSTREAM
+        return {"life_cycle_state": "TERMINATED", "result_state": state}
 
     @property
     def state(self) -> Json:
         """The state of the whole run."""
         if self.ended is None:
             return RUNNING
-        if not self.ended.errors:
+        if not self.ended.failed:
             return SUCCESS
         return failed("; ".join(f"Task {key} {FAILED}" for key in self.ended.errors))
 
@@ -107,12 +107,7 @@ class Runs:
     def play(self, workspace: Workspace, run: Run, parameters: dict[str, str]) -> None:
         """Runs a job to its end, whatever that is."""
         settings = workspace.resources.get("jobs", run.job_id) or run.settings
-        try:
-            run.ended = run_job(workspace, self.compute(workspace), settings, parameters)
-        except NotSupported as reason:
-            message = f"the rehearsal cannot run this: {reason}"
-            first = next(iter(run.tasks.values()))
-            run.ended = JobRun({first: ""}, {first: TaskError(message, "")})
+        run.ended = job.run_job(workspace, self.compute(workspace), settings, parameters)
 
     def found(self, id_: str) -> Run:
         """A run. Raises ApiError."""

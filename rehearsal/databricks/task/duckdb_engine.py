@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rehearsal.databricks.task.notebook import UnsupportedHere
+from rehearsal.databricks.task.notebook import UnsupportedHere, missing_in_pipelines
 
 
 def connect(engine: dict[str, Any]) -> Any:
@@ -74,7 +74,7 @@ class Pipelines(types.ModuleType):
         self.temporary_view = self.view = functools.partial(self.collect, False)
 
     def __getattr__(self, name: str) -> Any:
-        raise UnsupportedHere(f"pyspark.pipelines.{name}")
+        return missing_in_pipelines(name)
 
     def collect(
         self,

@@ -12,6 +12,22 @@ class UnsupportedHere(NotImplementedError, AttributeError):
     """What a workspace can do and this stand-in cannot; hasattr() says no to it."""
 
 
+# What Databricks' pyspark.pipelines has beyond open-source Spark's, or beyond DuckDB.
+ONLY_IN_A_WORKSPACE = {
+    *("append_flow", "create_sink", "create_streaming_table", "foreach_batch_sink"),
+    *("create_auto_cdc_flow", "create_auto_cdc_from_snapshot_flow", "apply_changes"),
+    *("expect", "expect_or_drop", "expect_or_fail"),
+    *("expect_all", "expect_all_or_drop", "expect_all_or_fail"),
+}
+
+
+def missing_in_pipelines(name: str) -> Any:
+    """Raises UnsupportedHere for what a workspace has, AttributeError for what nobody has."""
+    if name in ONLY_IN_A_WORKSPACE:
+        raise UnsupportedHere(f"pyspark.pipelines.{name}")
+    raise AttributeError(f"module 'pyspark.pipelines' has no attribute {name!r}")
+
+
 class NotebookExit(BaseException):
     """Carries the value of dbutils.notebook.exit past every `except Exception` of a notebook."""
 

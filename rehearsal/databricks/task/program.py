@@ -14,6 +14,7 @@ import io
 import json
 import os
 import re
+import runpy
 import sys
 import tokenize
 import traceback
@@ -85,6 +86,7 @@ class _Mapping:
 
 
 Request = dict[str, Any]
+STAND_INS = {"_duckdb", "duckdb", "sqlframe", "sqlglot"}  # of Spark, with --quick
 QUICK = "Because of --quick this ran on DuckDB; the whole rehearsal runs it on Spark.\n"
 
 
@@ -106,6 +108,15 @@ def wheel_task(request: Request, spark: Any) -> None:
         entry_point.load()()
         return
     getattr(importlib.import_module(package.replace("-", "_")), name)()
+
+
+def script_task(request: Request, spark: Any) -> None:
+    """Run a Python file as a program, with `parameters` in sys.argv."""
+    path = str(request["path"])
+    place = Path(request["files"], path.lstrip("/"))
+    sys.argv = [path, *request["parameters"]]
+    sys.path.insert(0, str(place.parent))
+    runpy.run_path(str(place), run_name="__main__")
 
 
 def pipeline_task(request: Request, spark: Any) -> None:
@@ -172,6 +183,7 @@ TASKS: dict[str, Callable[[Request, Any], None]] = {
     "notebook": notebook_task,
     "pipeline": pipeline_task,
     "samples": samples_task,
+    "script": script_task,
     "wheel": wheel_task,
 }
 
@@ -198,11 +210,18 @@ def main(arguments: list[str]) -> int:
         if stop.code not in (None, 0):
             error = _report(stop)
     except BaseException as raised:  # of the user's code: whatever it is, it ends the task
-        error = _report(raised)
-    if error and engine["name"] == "duckdb":
-        error += QUICK
+        error = _report(raised) + (QUICK if _is_of_duckdb(raised) else "")
     Path(request["result"]).write_text(json.dumps({"ok": not error, "error": error}))
     return 0
+
+
+def _is_of_duckdb(error: BaseException) -> bool:
+    """Whether an error comes from what stands in for Spark, not from the user's own code."""
+    source = type(getattr(error, "obj", None) or error).__module__  # of whatever lacks an attribute
+    frames = [
+        frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    return any(name.partition(".")[0] in STAND_INS for name in [source, *frames])
 
 
 def _report(error: BaseException) -> str:

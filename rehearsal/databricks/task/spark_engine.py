@@ -6,8 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rehearsal.databricks.task.notebook import UnsupportedHere, missing_in_pipelines
+
 SQL_TABLE = re.compile(
     r"\bcreate\s+(?:materialized\s+view|streaming\s+table)\s+([\w.`]+)", re.IGNORECASE
+)
+
+# Databricks' own forms, which open-source Spark takes for errors.
+DATABRICKS_SQL = re.compile(
+    r"\bcreate\s+or\s+(refresh|replace)\s+(private\s+)?(materialized|streaming|live|table)"
+    r"|\blive\.\w|\bstream\s*\(|\bexpect\s*\(|\bread_files\s*\(",
+    re.IGNORECASE,
 )
 
 
@@ -48,8 +57,13 @@ def save_as_table(
 
 def run_pipeline(spark: Any, sources: list[Path], request: dict[str, Any]) -> None:
     """Run a pipeline as `spark-pipelines run` does, in this process instead of a JVM's child."""
+    from pyspark import pipelines
     from pyspark.pipelines import cli
 
+    vars(pipelines)["__getattr__"] = missing_in_pipelines
+    for source in sources:
+        if source.suffix == ".sql" and DATABRICKS_SQL.search(source.read_text(encoding="utf-8")):
+            raise UnsupportedHere(f"{source}: this SQL is Databricks' own")
     registry, tables = cli.SparkConnectGraphElementRegistry, list[str]()
     registry.register_output = _noting_outputs(registry.register_output, tables)
     registry.register_sql = _noting_sql(registry.register_sql, tables)

@@ -1,0 +1,263 @@
+"""A run of a job: each task after those that it depends on, on the compute.
+
+docs.databricks.com/aws/en/jobs/run-if
+"""
+
+import json
+import operator
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+from typing import Any, NamedTuple
+
+from rehearsal.databricks.calls import TASK
+from rehearsal.databricks.compute import UNSUPPORTED, Compute, Outcome
+from rehearsal.databricks.errors import NotSupported
+from rehearsal.databricks.workspace import Json, Workspace
+
+JOB_PARAMETER = re.compile(r"\{\{\s*job\.parameters\.\[?([\w.-]+?)\]?\s*\}\}")
+INPUT = re.compile(r"\{\{\s*input(?:\.([\w-]+))?\s*\}\}")
+SUCCESS, FAILED, UPSTREAM, EXCLUDED = "SUCCESS", "FAILED", "UPSTREAM_FAILED", "EXCLUDED"
+BAD = {FAILED, UPSTREAM}
+# Whether a task runs, by the states of those that it depends on.
+RUN_IF: dict[str, Callable[[set[str]], bool]] = {
+    "ALL_SUCCESS": lambda states: states <= {SUCCESS},
+    "AT_LEAST_ONE_SUCCESS": lambda states: SUCCESS in states,
+    "NONE_FAILED": lambda states: not states & BAD and states != {EXCLUDED},
+    "ALL_DONE": lambda states: True,
+    "AT_LEAST_ONE_FAILED": lambda states: FAILED in states,
+    "ALL_FAILED": lambda states: states == {FAILED},
+}
+COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "EQUAL_TO": operator.eq,
+    "NOT_EQUAL": operator.ne,
+    "GREATER_THAN": operator.gt,
+    "GREATER_THAN_OR_EQUAL": operator.ge,
+    "LESS_THAN": operator.lt,
+    "LESS_THAN_OR_EQUAL": operator.le,
+}
+
+
+class TaskError(NamedTuple):
+    """Why a task failed."""
+
+    message: str
+    trace: str
+
+
+@dataclass
+class JobRun:
+    """What came of a job's tasks, by their keys, in the order of their execution.
+
+    `not_run` says of tasks that cannot run on one machine why; they count as done.
+    """
+
+    states: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, TaskError] = field(default_factory=dict)
+    not_run: dict[str, str] = field(default_factory=dict)
+    failed: bool = False
+
+
+def run_job(
+    workspace: Workspace, compute: Compute, job: Json, parameters: dict[str, str]
+) -> JobRun:
+    """Runs a job with these parameters, and the job's defaults for the others."""
+    defaults = {parameter["name"]: parameter["default"] for parameter in job.get("parameters", [])}
+    runner = _TaskRunner(workspace, compute, job, defaults | parameters)
+    tasks = {task["task_key"]: task for task in job.get("tasks", [])}
+    needs = {
+        key: [need["task_key"] for need in task.get("depends_on", [])]
+        for key, task in tasks.items()
+    }
+    run = JobRun()
+    for key in TopologicalSorter(needs).static_order():
+        state = state_before(tasks[key], run)
+        if state == SUCCESS:
+            runner.run_into(run, tasks[key])
+        else:
+            run.states[key] = state
+    leaves = tasks.keys() - {need for keys in needs.values() for need in keys}
+    run.failed = any(run.states[key] in BAD for key in leaves)
+    workspace.record("bundle run", f"{job['name']}: {'failed' if run.failed else 'succeeded'}")
+    return run
+
+
+def state_before(task: Json, run: JobRun) -> str:
+    """SUCCESS if a task is to run now, else the state that it gets without running."""
+    needs = task.get("depends_on", [])
+    states = {need_state(need, run) for need in needs}
+    if RUN_IF[task.get("run_if", "ALL_SUCCESS")](states):
+        return SUCCESS
+    return UPSTREAM if states & BAD else EXCLUDED
+
+
+def need_state(need: Json, run: JobRun) -> str:
+    """The state of a task that another one depends on: of a condition, whether it came out so."""
+    state = run.states[need["task_key"]]
+    wanted = need.get("outcome")
+    if state == SUCCESS and wanted and run.outputs[need["task_key"]] != wanted:
+        return EXCLUDED
+    return state
+
+
+class _TaskRunner:
+    """Runs the tasks of one run of a job."""
+
+    def __init__(
+        self, workspace: Workspace, compute: Compute, job: Json, parameters: dict[str, str]
+    ) -> None:
+        self.workspace, self.compute = workspace, compute
+        self.job, self.parameters = job, parameters
+        self.input: Any = None  # of the iteration of a for-each task
+        self.kinds: dict[str, Callable[[Json, list[str]], Outcome]] = {
+            "notebook_task": self._notebook,
+            "python_wheel_task": self._wheel,
+            "spark_python_task": self._script,
+            "pipeline_task": self._pipeline,
+            "run_job_task": self._job,
+            "condition_task": self._condition,
+            "for_each_task": self._for_each,
+        }
+
+    def run_into(self, run: JobRun, task: Json) -> None:
+        """Runs a task, and notes what came of it; what cannot run here counts as done."""
+        key = task["task_key"]
+        try:
+            outcome = self.run(task)
+            if outcome.error.startswith(UNSUPPORTED):
+                raise NotSupported(outcome.error.partition("\n")[0].removeprefix(UNSUPPORTED))
+        except NotSupported as reason:
+            run.not_run[key], outcome = str(reason), Outcome(True, "", "")
+        run.outputs[key], run.states[key] = outcome.output, SUCCESS
+        if not outcome.ok:
+            message, _, trace = outcome.error.strip().partition("\n")
+            run.errors[key], run.states[key] = TaskError(message, trace), FAILED
+        ran = [f"{self.job['name']}: {key}", run.not_run.get(key, "")]
+        self.workspace.record(TASK, json.dumps(ran))
+
+    def run(self, task: Json) -> Outcome:
+        """Runs one task. Raises NotSupported for one that the rehearsal cannot run."""
+        if task.get("disabled"):
+            return Outcome(True, "", "")
+        libraries = self._libraries(task)
+        if error := self._start_error(libraries):
+            return Outcome(False, "", error)
+        for kind, run in self.kinds.items():
+            if kind in task:
+                return run(task[kind], libraries)
+        kind = next((name for name in task if name.endswith("_task")), "a task of this kind")
+        raise NotSupported(f"{kind} needs a workspace")
+
+    def _libraries(self, task: Json) -> list[str]:
+        """What a task needs installed: wheels of the workspace, and names of packages."""
+        libraries = [library_name(library) for library in task.get("libraries", [])]
+        for environment in self.job.get("environments", []):
+            if environment["environment_key"] == task.get("environment_key"):
+                libraries += environment["spec"].get("dependencies", [])
+        return libraries
+
+    def _start_error(self, libraries: list[str]) -> str:
+        """Why a task cannot start, or ""."""
+        for library in libraries:
+            if library.startswith("/") and not self.workspace.files.locate(library).is_file():
+                return f"Library installation failed: {library} not found"
+        return str(self.workspace.storage.fault("run").get("message", ""))
+
+    def _fill(self, text: str) -> str:
+        """A text with the values of the job's parameters. Raises NotSupported for other values."""
+        text = JOB_PARAMETER.sub(lambda match: self.parameters.get(match[1], match[0]), text)
+        text = INPUT.sub(lambda match: self._input(match[1]) or match[0], text)
+        if "{{" in text:
+            raise NotSupported(f"the dynamic value reference in {text}")
+        return text
+
+    def _input(self, name: str | None) -> str:
+        """The input of this iteration, or a field of it; "" outside of one."""
+        value = self.input.get(name, "") if name and isinstance(self.input, dict) else self.input
+        if value is None:
+            return ""
+        return value if isinstance(value, str) else json.dumps(value)
+
+    def _filled(self, values: dict[str, str]) -> dict[str, str]:
+        """A task's own parameters under the job's, which take precedence.
+
+        docs.databricks.com/aws/en/jobs/job-parameters
+        """
+        return {name: self._fill(value) for name, value in values.items()} | self.parameters
+
+    def _notebook(self, notebook: Json, libraries: list[str]) -> Outcome:
+        if notebook.get("source", "WORKSPACE") != "WORKSPACE":
+            raise NotSupported(f"{notebook['notebook_path']} comes from another repository")
+        parameters = self._filled(notebook.get("base_parameters", {}))
+        return self.compute.notebook(notebook["notebook_path"], parameters, libraries)
+
+    def _wheel(self, wheel: Json, libraries: list[str]) -> Outcome:
+        arguments = [self._fill(argument) for argument in wheel.get("parameters", [])]
+        # Only named parameters take the job's: positional ones have no names to match.
+        if named := wheel.get("named_parameters"):
+            arguments = [f"--{name}={value}" for name, value in self._filled(named).items()]
+        package, entry_point = wheel["package_name"], wheel["entry_point"]
+        return self.compute.wheel(package, entry_point, arguments, libraries)
+
+    def _script(self, script: Json, libraries: list[str]) -> Outcome:
+        if script.get("source", "WORKSPACE") != "WORKSPACE" or "://" in script["python_file"]:
+            raise NotSupported(f"{script['python_file']} is not in the workspace")
+        arguments = [self._fill(argument) for argument in script.get("parameters", [])]
+        return self.compute.script(script["python_file"], arguments, libraries)
+
+    def _pipeline(self, task: Json, libraries: list[str]) -> Outcome:
+        pipeline_id = task["pipeline_id"]
+        pipeline = self.workspace.resources.get("pipelines", pipeline_id)
+        if pipeline is None:
+            return Outcome(False, "", f"The specified pipeline {pipeline_id} was not found.")
+        return self.compute.pipeline(pipeline)
+
+    def _job(self, task: Json, libraries: list[str]) -> Outcome:
+        job = self.workspace.resources.get("jobs", str(task["job_id"]))
+        if job is None:
+            return Outcome(False, "", f"Job {task['job_id']} does not exist.")
+        parameters = {
+            name: self._fill(text) for name, text in task.get("job_parameters", {}).items()
+        }
+        run = run_job(self.workspace, self.compute, job, parameters)
+        errors = "\n".join(f"{key}: {error.message}" for key, error in run.errors.items())
+        return Outcome(
+            not run.failed, "\n".join(run.outputs.values()), errors if run.failed else ""
+        )
+
+    def _condition(self, condition: Json, libraries: list[str]) -> Outcome:
+        left, right = self._fill(condition["left"]), self._fill(condition["right"])
+        compare = COMPARISONS[condition["op"]]
+        if condition["op"] in ("EQUAL_TO", "NOT_EQUAL"):
+            return Outcome(True, str(compare(left, right)).lower(), "")
+        try:
+            return Outcome(True, str(compare(float(left), float(right))).lower(), "")
+        except ValueError:
+            return Outcome(False, "", f"{left!r} and {right!r}: {condition['op']} needs numbers")
+
+    def _for_each(self, loop: Json, libraries: list[str]) -> Outcome:
+        text = self._fill(loop["inputs"])
+        try:
+            inputs = list(json.loads(text))
+        except (TypeError, ValueError):
+            return Outcome(False, "", f"inputs: {text} is no list in JSON")
+        outcomes = list(self._iterations(loop["task"], inputs))
+        errors = "\n".join(outcome.error for outcome in outcomes if not outcome.ok)
+        return Outcome(not errors, "\n".join(outcome.output for outcome in outcomes), errors)
+
+    def _iterations(self, task: Json, inputs: list[Any]) -> Iterator[Outcome]:
+        """Runs a task once for each input."""
+        for self.input in inputs:
+            yield self.run(task)
+        self.input = None
+
+
+def library_name(library: Json) -> str:
+    """A wheel's path or a package's name. Raises NotSupported."""
+    if "whl" in library:
+        return str(library["whl"])
+    if "pypi" in library:
+        return str(library["pypi"]["package"])
+    raise NotSupported(f"the library {json.dumps(library)}")
