@@ -15,7 +15,7 @@ help:
 	@echo "Setting up .venv, once ..."
 	@$(PYTHON) -m venv .venv
 	@$(RUN) -m pip install --quiet --disable-pip-version-check "$$(grep -o 'uv==[0-9.]*' pyproject.toml)"
-	@.venv/bin/uv pip install --quiet --compile-bytecode --python .venv --group dev
+	@.venv/bin/uv pip install --quiet --compile-bytecode --python .venv -r pyproject.toml --group dev
 	@$(PYTHON) -m venv --without-pip .venv/checkov
 	@.venv/bin/uv pip install --quiet --python .venv/checkov --group checkov
 	@# Published as source only, pyspark as 400 MB of it: made into wheels once, not at every install.
@@ -47,7 +47,7 @@ bench: .venv/ready ## Measure what validation costs and how long a rehearsal tak
 # mutmut has an environment of its own, made at the first use.
 .venv/mutmut/ready: .venv/ready
 	@$(PYTHON) -m venv --without-pip .venv/mutmut
-	@.venv/bin/uv pip install --quiet --python .venv/mutmut --group dev --group mutants
+	@.venv/bin/uv pip install --quiet --python .venv/mutmut -r pyproject.toml --group dev --group mutants
 	@touch $@
 
 mutants: .venv/mutmut/ready ## Change what decides in the rendered Python; does a test notice? (MODULES="deploy plan")

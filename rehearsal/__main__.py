@@ -1,4 +1,4 @@
-"""python -m rehearsal PATH: plays what a push to a rendered repository would start."""
+"""rehearse PATH: plays what a push to a rendered repository would start."""
 
 import argparse
 import os
@@ -24,7 +24,7 @@ STAND_IN = "stand-in"
 
 def options() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m rehearsal", description=__doc__)
+    parser = argparse.ArgumentParser(prog="rehearse", description=__doc__)
     parser.add_argument("path", type=Path, help="the rendered repository")
     answer = parser.add_mutually_exclusive_group()
     answer.add_argument("--approve", action="store_true", help="approve the release")

@@ -779,15 +779,16 @@ def test_an_environment_is_made_once_for_its_pins(monkeypatch, tmp_path):
 
     def prepare(pin: str) -> list[str]:
         """Prepares the environment for a pin of duckdb; returns what each command is about."""
-        groups = f'dev = ["ruff==1", "duckdb=={pin}"]\nspark = ["pyspark"]\n'
-        (tmp_path / "pyproject.toml").write_text(f"[dependency-groups]\n{groups}")
+        project = f'[project]\ndependencies = ["rich==1", "duckdb=={pin}"]\n'
+        groups = '[dependency-groups]\nspark = ["pyspark"]\n'
+        (tmp_path / "pyproject.toml").write_text(project + groups)
         commands.clear()
         assert spark.prepare("quick") == tmp_path / "quick/bin/python"
         return [str(command[-1]) for command in commands]
 
     monkeypatch.setattr(spark.subprocess, "run", run)
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    monkeypatch.setattr(spark, "PYPROJECT", tmp_path / "pyproject.toml")
+    monkeypatch.setattr(spark, "PLACES", [tmp_path / "none", tmp_path / "pyproject.toml"])
 
     assert prepare("1") == [str(tmp_path / "quick"), "duckdb==1"]
     assert prepare("1") == []

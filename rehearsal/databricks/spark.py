@@ -27,7 +27,8 @@ from rehearsal.databricks.compute import START_LIMIT, run_task
 from rehearsal.databricks.task.spark_engine import unquoted
 from rehearsal.machine import warm
 
-PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
+# In a clone it is beside the package, in an installed package within it.
+PLACES = [Path(__file__).parents[number] / "pyproject.toml" for number in (2, 1)]
 UV = Path(sys.prefix, "bin", "uv")
 JAVA = 17
 # The server ends when its standard input does: also if the rehearsal is killed.
@@ -46,6 +47,13 @@ def java_version() -> int:
     return int(version[1]) if version else 0
 
 
+def engine_pins(pyproject: dict[str, Any]) -> dict[str, list[str]]:
+    """What each engine's environment has installed, by this project's pyproject.toml."""
+    pins = pyproject["project"]["dependencies"]
+    quick = [pin for pin in pins if pin.startswith(("duckdb", "sqlframe"))]
+    return {"spark": pyproject["dependency-groups"]["spark"], "quick": quick}
+
+
 def prepare(engine: str = "spark") -> Path:
     """Return the interpreter of an engine's environment ("spark", "quick"); make it if necessary.
 
@@ -56,9 +64,8 @@ def prepare(engine: str = "spark") -> Path:
             f"Spark needs Java {JAVA} or newer, on PATH or in JAVA_HOME: "
             f"apt-get install openjdk-{JAVA}-jre-headless, or brew install openjdk@{JAVA}"
         )
-    groups = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["dependency-groups"]
-    quick = [pin for pin in groups["dev"] if str(pin).startswith(("duckdb", "sqlframe"))]
-    pins, folder = {"spark": groups["spark"], "quick": quick}[engine], Path(sys.prefix, engine)
+    text = next(place for place in PLACES if place.is_file()).read_text(encoding="utf-8")
+    pins, folder = engine_pins(tomllib.loads(text))[engine], Path(sys.prefix, engine)
     installed, python = folder / "pins.json", folder / "bin" / "python"
     with FileLock(f"{folder}.lock"):
         if not installed.is_file() or json.loads(installed.read_text()) != pins:
