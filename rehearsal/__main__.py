@@ -82,8 +82,8 @@ def the_client(repository: Path, wanted: str | None) -> tuple[Path | None, str]:
     pinned = real_client.pinned(repository)
     client = Path(wanted).absolute() if wanted else real_client.installed(pinned)
     if client is None or wanted == STAND_IN:
-        more = "--client PATH takes the real one, which knows all that a bundle may have"
-        return None, f"Client: a stand-in for the Databricks CLI {pinned}; {more}"
+        more = "--client PATH: the real one"
+        return None, f"Client: a stand-in for the Databricks CLI {pinned} ({more})"
     try:
         version = real_client.version(client)
     except (OSError, ValueError) as error:

@@ -28,6 +28,7 @@ from rehearsal.databricks import identities, real_client, spark
 from rehearsal.databricks.api.workspace_api import WorkspaceApi
 from rehearsal.machine.caches import cache_variables
 from rehearsal.machine.network import Network, releases, releases_host
+from rehearsal.machine.surroundings import undisturbed
 from rehearsal.machine.warm import server
 from rehearsal.machine.working_copy import WorkingCopy, copy_repository
 
@@ -179,7 +180,7 @@ def opened(path: Path, say: Say = lambda _: None, **options: Any) -> Iterator[Re
     home = Path(tempfile.mkdtemp(prefix="rehearsal-")).resolve()
     try:
         say("Copying the repository, starting the network and an AWS account on loopback")
-        with contextlib.ExitStack() as running:
+        with undisturbed(), contextlib.ExitStack() as running:
             played = start(path, home, chosen, running)
             played.seconds["set-up"] = time.monotonic() - started
             yield played

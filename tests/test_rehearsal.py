@@ -274,6 +274,27 @@ def test_a_repository_that_a_team_has_changed(deploying: Path, rehearsal) -> Non
         assert execution.stages[3].actions[1].text.startswith("smoke good; It deletes no data.")
 
 
+OF_THE_USER = {
+    "AWS_PROFILE": "nobody",
+    "BUNDLE_VAR_catalog": "mine",
+    "DATABRICKS_CONFIG_PROFILE": "mine",
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "http_proxy": "http://127.0.0.1:9",
+    "PIP_DRY_RUN": "1",
+    "PIP_REQUIRE_VIRTUALENV": "1",
+    "PYTHONPATH": "/nonexistent",
+    "UV_OFFLINE": "1",
+}
+
+
+def test_the_users_environment_changes_nothing(deploying: Path) -> None:
+    command = [sys.executable, "-m", "rehearsal", deploying, "--quick", "--approve"]
+    result = subprocess.run(
+        command, cwd=ROOT, env=os.environ | OF_THE_USER, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 def test_without_java_ci_fails_with_a_message(repository: Path) -> None:
     env = os.environ | {"CI": "true", "JAVA_HOME": "/nowhere"}
     command = [sys.executable, "-m", "rehearsal", repository, "--approve"]

@@ -1,6 +1,8 @@
 """What the rehearsal plays of IAM, EventBridge and CodeBuild, against what AWS documents."""
 
+import http.client
 import shutil
+import ssl
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from rehearsal.aws.errors import Unsupported
 from rehearsal.aws.events import transform
 from rehearsal.aws.protocols import Request
 from rehearsal.aws.stack import Stack
+from rehearsal.machine.network import Network, connection
 from rehearsing import edit
 
 BUCKET = "arn:aws:s3:::bucket"
@@ -331,3 +334,38 @@ def test_a_right_on_a_log_group_is_decided_by_stream() -> None:
     assert iam.allows([statement], right.action, right.resource, {})
     others = statement | {"Resource": f"{ONE_GROUP}prod/*"}
     assert not iam.allows([others], right.action, right.resource, {})
+
+
+# ---- The network ---------------------------------------------------------------------------------
+
+
+def test_the_users_own_proxy_is_used_but_not_for_loopback(tmp_path: Path, monkeypatch) -> None:
+    for name in ("users", "ours"):
+        (tmp_path / name).mkdir()
+    with Network(tmp_path / "users") as users, Network(tmp_path / "ours") as ours:
+        users.hosts["registry.example"] = lambda *request: (200, b"by the user's proxy")
+        for name, value in users.environment().items():
+            monkeypatch.setenv(name, value)
+        port = ours.server.server_port
+        context = ssl.create_default_context(cafile=users.bundle)
+        through = http.client.HTTPSConnection("127.0.0.1", port, context=context)
+        through.set_tunnel("registry.example", 443)
+        through.request("GET", "/")
+        assert through.getresponse().read() == b"by the user's proxy"
+        with connection("127.0.0.1", port) as direct:
+            assert direct.getpeername()[1] == port
+        users.gone = True
+        with pytest.raises(ConnectionError):
+            connection("registry.example", 443)
+
+
+def test_a_body_in_chunks_is_read_whole(tmp_path: Path) -> None:
+    with Network(tmp_path) as network:
+        network.hosts["workspace.example"] = lambda method, path, headers, body: (200, body[::-1])
+        context = ssl.create_default_context(cafile=network.bundle)
+        port = network.server.server_port
+        through = http.client.HTTPSConnection("127.0.0.1", port, context=context)
+        through.set_tunnel("workspace.example", 443)
+        for _ in range(2):  # what is left of the first would break the second
+            through.request("POST", "/", iter([b"abc", b"def"]), encode_chunked=True)
+            assert through.getresponse().read() == b"fedcba"

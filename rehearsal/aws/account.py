@@ -28,10 +28,14 @@ OPERATOR = {"AWS_ACCESS_KEY_ID": "AKIAREHEARSALPERSON", "AWS_SECRET_ACCESS_KEY":
 Credentials = dict[str, str]  # as environment variables
 
 
+@functools.cache
+def session() -> Any:
+    """One session for all: it keeps what it has read of the services."""
+    return boto3.session.Session()
+
+
 class Clients:
     """Makes clients, and keeps them: making one takes longer than most of its calls."""
-
-    session = boto3.session.Session()  # one for all: it keeps what it has read of the services
 
     def __init__(self, url: str, region: str) -> None:
         self.url, self.region = url, region
@@ -48,7 +52,7 @@ class Clients:
 
     def make(self, service: str, credentials: Credentials) -> Any:
         """A new client of a service."""
-        return self.session.client(
+        return session().client(
             service,
             region_name=self.region,
             endpoint_url=self.url,

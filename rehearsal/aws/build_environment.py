@@ -62,8 +62,14 @@ def copy_environment(image: Path, folder: Path) -> None:
     shutil.copy2(image / "pyvenv.cfg", folder)
 
 
-# What is kept of the host's environment.
-REGISTRY = re.compile(r"(PIP|UV)_\w+|SSL_CERT_DIR|LANG|LC_ALL|TZ")
+# What is kept of the host's environment: indexes, certificates, caches, the language.
+REGISTRY = re.compile(
+    r"PIP_(CACHE_DIR|CERT|CLIENT_CERT|CONFIG_FILE|FIND_LINKS|KEYRING_PROVIDER|TRUSTED_HOST)"
+    r"|PIP_(DEFAULT_TIMEOUT|DISABLE_PIP_VERSION_CHECK|RETRIES)"
+    r"|(PIP|UV)_(EXTRA_INDEX_URL|INDEX_URL|INDEX_\w+|INDEX|DEFAULT_INDEX)"
+    r"|UV_(CACHE_DIR|CONFIG_FILE|FIND_LINKS|HTTP_TIMEOUT|INSECURE_HOST|KEYRING_PROVIDER|LINK_MODE)"
+    r"|UV_(NATIVE_TLS|SYSTEM_CERTS|PYTHON_INSTALL_\w+|TOOL_DIR)|SSL_CERT_DIR|LANG|LC_ALL|TZ"
+)
 SECTIONS = {"shell", "variables", "secrets-manager", "exported-variables"}
 Variable = tuple[str, Any, str]  # name, value, type
 

@@ -5,8 +5,10 @@ for those names, with certificates of an authority that only these builds trust,
 everything else on, so that package registries are reached as ever.
 """
 
+import base64
 import contextlib
 import hashlib
+import http.client
 import http.server
 import io
 import os
@@ -15,12 +17,15 @@ import select
 import socket
 import ssl
 import threading
+import urllib.request
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import trustme
+
+from rehearsal.machine.surroundings import LOOPBACK
 
 # method, path with query, headers, body -> status, body
 Answer = Callable[[str, str, dict[str, str], bytes], tuple[int, bytes]]
@@ -65,7 +70,7 @@ class Network:
         """The variables that send a build's tools through the proxy and make them trust it."""
         url = f"http://127.0.0.1:{self.server.server_port}"
         proxy = {"HTTPS_PROXY": url, "https_proxy": url}
-        local = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
+        local = {"NO_PROXY": LOOPBACK, "no_proxy": LOOPBACK}
         names = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT")
         return proxy | local | dict.fromkeys(names, str(self.bundle))
 
@@ -103,7 +108,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Passes bytes both ways until one side ends."""
         self.close_connection = True
         try:
-            far = socket.create_connection((host, port), timeout=30)
+            far = connection(host, port)
         except OSError:
             self.send_error(502)
             return
@@ -141,6 +146,25 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+def connection(host: str, port: int) -> socket.socket:
+    """A connection to a host, through the user's own proxy if there is one. Raises OSError."""
+    proxy = urlsplit(urllib.request.getproxies().get("https", ""))
+    if not proxy.hostname or urllib.request.proxy_bypass(host):
+        return socket.create_connection((host, port), timeout=30)
+    far = socket.create_connection((proxy.hostname, proxy.port or 80), timeout=30)
+    lines = [f"CONNECT {host}:{port} HTTP/1.1", f"Host: {host}:{port}"]
+    if proxy.username:
+        pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+        lines.append(f"Proxy-Authorization: Basic {base64.b64encode(pair.encode()).decode()}")
+    far.sendall("\r\n".join([*lines, "", ""]).encode())
+    answer = http.client.HTTPResponse(far, method="CONNECT")
+    answer.begin()
+    if answer.status != 200:
+        far.close()
+        raise OSError(f"the proxy {proxy.hostname} answers {answer.status}")
+    return far
 
 
 RELEASES = "https://github.com/databricks/cli/releases/download"  # unless tools.env says otherwise
