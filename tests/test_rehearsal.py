@@ -274,6 +274,19 @@ def test_a_repository_that_a_team_has_changed(deploying: Path, rehearsal) -> Non
         assert execution.stages[3].actions[1].text.startswith("smoke good; It deletes no data.")
 
 
+@pytest.mark.parametrize("seconds", [0.2, 0.7, 1.7])
+def test_it_can_be_interrupted_while_it_starts(deploying: Path, seconds: float) -> None:
+    command = [sys.executable, "-m", "rehearsal", deploying, "--quick", "--approve"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        shown, _ = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in shown and "Stopped." in shown
+
+
 OF_THE_USER = {
     "AWS_PROFILE": "nobody",
     "BUNDLE_VAR_catalog": "mine",

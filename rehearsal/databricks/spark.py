@@ -94,10 +94,10 @@ def start(home: Path, quick: bool, catalogs: Sequence[str] = ("qa", "prod")) -> 
     try:
         boot.start()
         yield
-        boot.join(10)  # with the server its task has ended
     finally:
         if server:
             _stop(server)
+        boot.join(10)  # with the server its task has ended; it writes into home
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
