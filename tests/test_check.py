@@ -260,7 +260,7 @@ WEAKENED = {
 ROWS = {
     "files_can_be_read": [
         Row(Delete(PINS), says="missing, but the builds need it"),
-        Row(Edit(JOB, "      name:", "\tname:"), says="cannot be read: "),
+        Row(Edit(JOB, "      name:", "\tname:"), says="cannot be read: found character"),
         Row(Edit(JOB, "  jobs:\n", "  jobs:\n    [a]: b\n"), says="key is not a word", at="[a]"),
         Row(
             Edit(BUNDLE, "  name:", "  name: x\n  name:"),
