@@ -14,7 +14,7 @@ from rehearsal.aws.execution import Action, Answer, Execution, Stage
 from rehearsal.databricks import real_client, spark
 from rehearsal.databricks.calls import recorded
 from rehearsal.leaks import search, written
-from rehearsal.play import DATABRICKS, Rehearsal, Unplayable, opened
+from rehearsal.play import DATABRICKS, Rehearsal, Unplayable, check_repository, opened
 from rehearsal.promises import broken, not_run
 from rehearsal.screen import Screen, review, summary
 
@@ -78,6 +78,7 @@ def main() -> int:
 
 def the_client(repository: Path, wanted: str | None) -> tuple[Path | None, str]:
     """The client to use, None for the stand-in, and a line that says so. Raises Unplayable."""
+    check_repository(repository)
     pinned = real_client.pinned(repository)
     client = Path(wanted).absolute() if wanted else real_client.installed(pinned)
     if client is None or wanted == STAND_IN:
@@ -116,8 +117,6 @@ class Player:
             self.console.print(f"[red]{message}[/]")
             return 1
         self.console.print(summary(played, started))
-        if self.chosen.keep:
-            self.console.print(f"Kept: {played.home}")
         kept = self.keeps_secrets()
         return self.conclude(execution) or int(not kept)
 

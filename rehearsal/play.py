@@ -167,15 +167,20 @@ def first(kind: type[T], started: list[object]) -> T | None:
     return next((item for item in started if isinstance(item, kind)), None)
 
 
+def check_repository(path: Path) -> None:
+    """Raises Unplayable for a folder that is no rendered repository."""
+    for needed in (path / "cicd/stack.yml", path / "databricks.yml"):
+        if not needed.is_file():
+            raise Unplayable(f"{needed}: not there; is {path} a rendered repository?")
+
+
 @contextlib.contextmanager
 def opened(path: Path, say: Say = lambda _: None, **options: Any) -> Iterator[Rehearsal]:
     """Makes everything for a rehearsal of the repository at `path`, and removes it in the end.
 
     Raises Unplayable if the repository cannot be rehearsed. `say` is called with progress messages.
     """
-    for needed in (path / "cicd/stack.yml", path / "databricks.yml"):
-        if not needed.is_file():
-            raise Unplayable(f"{needed}: not there; is {path} a rendered repository?")
+    check_repository(path)
     chosen, started = Options(**options), time.monotonic()
     home = Path(tempfile.mkdtemp(prefix="rehearsal-")).resolve()
     try:
@@ -185,7 +190,9 @@ def opened(path: Path, say: Say = lambda _: None, **options: Any) -> Iterator[Re
             played.seconds["set-up"] = time.monotonic() - started
             yield played
     finally:
-        if not chosen.keep:
+        if chosen.keep:
+            say(f"Kept: {home}")
+        else:
             shutil.rmtree(home, ignore_errors=True)
 
 

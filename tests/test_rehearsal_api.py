@@ -292,6 +292,14 @@ def test_a_run_that_fails_says_why_and_what_it_left_out(api: Api, monkeypatch) -
     assert (output["error"], output["error_trace"]) == ("ValueError: no", "Traceback")
 
 
+def test_a_fault_of_the_rehearsal_ends_the_run_and_says_so(api: Api, monkeypatch) -> None:
+    monkeypatch.setattr("rehearsal.databricks.api.workspace_api.Compute", lambda *_: None)
+    run = start(api, [task("a", "/one")])
+    assert run["state"]["result_state"] == "FAILED"
+    output = api.good("GET", "/api/2.2/jobs/runs/get-output", run_id=run["tasks"][0]["run_id"])
+    assert output["error"].startswith("the rehearsal itself has failed: AttributeError(")
+
+
 def ran(api: Api, monkeypatch, tasks: list[dict[str, Any]]) -> dict[str, str]:
     """Runs a job of these tasks; returns the result of each, and of the job as ""."""
     monkeypatch.setattr("rehearsal.databricks.api.workspace_api.Compute", Compute)

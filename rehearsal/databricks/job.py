@@ -129,7 +129,8 @@ class _TaskRunner:
             if outcome.error.startswith(UNSUPPORTED):
                 raise NotSupported(outcome.error.partition("\n")[0].removeprefix(UNSUPPORTED))
         except NotSupported as reason:
-            run.not_run[key], outcome = str(reason), Outcome(True, "", "")
+            run.not_run[key] = str(reason)
+            outcome = Outcome(True, f"Not run in this rehearsal: {reason}\n", "")
         run.outputs[key], run.states[key] = outcome.output, SUCCESS
         if not outcome.ok:
             message, _, trace = outcome.error.strip().partition("\n")

@@ -100,11 +100,15 @@ def pinned(repository: Path) -> str:
 
 def version(client: Path) -> str:
     """The version of a client. Raises OSError and ValueError if it is none."""
-    env = os.environ | ITSELF
-    shown = subprocess.run([client, "--version"], env=env, capture_output=True, text=True)
-    match = VERSION.search(shown.stdout)
+    env, command = os.environ | ITSELF, [str(client), "--version"]
+    try:
+        shown = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30).stdout
+    except subprocess.TimeoutExpired:
+        shown = "nothing within 30 s"
+    match = VERSION.search(shown)
     if not match:
-        raise ValueError(f"{client} is no Databricks CLI: --version printed {shown.stdout!r}")
+        first = shown.partition("\n")[0]
+        raise ValueError(f"{client} is no Databricks CLI: --version printed {first!r}")
     return match[1]
 
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -107,7 +108,13 @@ class Runs:
     def play(self, workspace: Workspace, run: Run, parameters: dict[str, str]) -> None:
         """Runs a job to its end, whatever that is."""
         settings = workspace.resources.get("jobs", run.job_id) or run.settings
-        run.ended = job.run_job(workspace, self.compute(workspace), settings, parameters)
+        try:
+            run.ended = job.run_job(workspace, self.compute(workspace), settings, parameters)
+        except Exception as error:  # else the client would wait for ever
+            trace = traceback.format_exc()
+            ours = job.TaskError(f"the rehearsal itself has failed: {error!r}", trace)
+            key = next(iter(run.tasks.values()), "")
+            run.ended = job.JobRun({key: job.FAILED}, errors={key: ours}, failed=True)
 
     def found(self, id_: str) -> Run:
         """A run. Raises ApiError."""

@@ -4,6 +4,7 @@ docs.databricks.com/api/workspace/pipelines/startupdate
 """
 
 import threading
+import traceback
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,7 +72,11 @@ class Updates:
 
     def play(self, workspace: Workspace, update: Update, spec: Json) -> None:
         """Updates a pipeline's datasets."""
-        outcome = self.compute(workspace).pipeline(spec)
+        try:
+            outcome = self.compute(workspace).pipeline(spec)
+        except Exception as error:  # else the client would wait for ever
+            trace = traceback.format_exc()
+            outcome = Outcome(False, "", f"the rehearsal itself has failed: {error!r}\n{trace}")
         word = "succeeded" if outcome.ok else "failed"
         workspace.record("bundle run", f"{spec.get('name', '')}: {word}")
         update.outcome = outcome
