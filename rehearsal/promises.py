@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from rehearsal.aws.build import Build
 from rehearsal.aws.execution import Action, Execution
-from rehearsal.databricks.calls import DEPLOY, PLAN, TASK, Call
+from rehearsal.databricks.calls import DEPLOY, DESTROY, PLAN, RESOURCE, TASK, Call
 
 CHECKSUM = "PLAN_SHA256"  # the variable of the build that made the plan
 Place = tuple[int, int]  # of an action: the number of its stage, and its order in there
@@ -30,12 +30,18 @@ def broken(execution: Execution, calls: list[Call]) -> list[str]:
     if not planned:
         return ["The approval showed no plan: none was made before it."]
     plan = planned[-1]
-    calls = [call for call in calls if call.command in (PLAN, DEPLOY)]
-    target = next((call.target for call in calls if call.build == plan.id), "")
+    made = next((one for one in calls if one.command == PLAN and one.build == plan.id), None)
+    if made is None:
+        return ["The approval showed a plan that no client has made."]
     later = {build.id for place, build in builds if place > asked}
-    before = [call for call in calls if call.target == target and call.build not in later]
-    after = [call for call in calls if call.target == target and call.build in later]
-    return [*too_early(before), *not_as_approved(after, plan)]
+    before = [call for call in calls if call.build not in later]
+    after = [call for call in calls if call.build in later and is_about(call, made)]
+    return [*too_early(before, made), *not_as_approved(after, plan)]
+
+
+def is_about(call: Call, plan: Call) -> bool:
+    """Whether a call is about the deployment that a plan is for: also if it names no target."""
+    return call.host == plan.host and call.target in (plan.target, "")
 
 
 def not_run(calls: list[Call]) -> tuple[list[str], int]:
@@ -49,20 +55,27 @@ def is_approved(action: Action) -> bool:
     return action.answer is not None and action.answer.status == "Approved"
 
 
-def too_early(calls: list[Call]) -> Iterator[str]:
-    """What is wrong with the calls up to the approval."""
-    if any(call.command == DEPLOY for call in calls):
+def too_early(calls: list[Call], plan: Call) -> Iterator[str]:
+    """What is wrong with the calls up to the approval of a plan."""
+    if any(call.command in (DEPLOY, DESTROY) and is_about(call, plan) for call in calls):
         yield "Production was deployed to before anybody had approved."
+    # A build that deploys to another target of the same workspace changes that.
+    others = {one.build for one in calls if one.command == DEPLOY and not is_about(one, plan)}
+    changes = [one for one in calls if one.command == RESOURCE and one.host == plan.host]
+    if any(one.build not in others for one in changes):
+        yield "Production was changed before anybody had approved."
 
 
 def not_as_approved(calls: list[Call], plan: Build) -> Iterator[str]:
     """What is wrong with the calls after the approval of a plan."""
+    calls = [call for call in calls if call.command in (PLAN, DEPLOY, DESTROY)]
     deployments = [number for number, call in enumerate(calls) if call.command == DEPLOY]
     if not deployments:
         yield "Nothing was deployed after the approval."
         return
     first, last = deployments[0], deployments[-1]
-    if calls[first].what != f"{calls[first].target} {plan.exported[CHECKSUM]}":
+    checksums = {calls[number].what.rpartition(" ")[2] for number in deployments}
+    if checksums != {plan.exported[CHECKSUM]} or any(call.command == DESTROY for call in calls):
         yield "Production did not deploy the plan that was approved."
     if first == 0:
         yield "Production was not compared with the approved plan before it was deployed."

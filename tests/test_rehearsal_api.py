@@ -148,8 +148,10 @@ def test_an_object_is_created_once_changed_and_deleted(api: Api, collection: Col
     created = api.good("POST", collection.path, settings)
     place = f"{collection.path}/{quote(created[collection.id_field], safe='')}"
     assert api.good("GET", place) == created
-    api.good(collection.changed_by, f"{place}{collection.changed_at}", {"comment": "new"})
-    assert api.good("GET", place) == created | {"comment": "new"}
+    changes = {"comment": "new"}
+    api.good(collection.changed_by, f"{place}{collection.changed_at}", changes)
+    expected = {collection.changes: changes} if collection.changes else changes
+    assert api.good("GET", place) == created | expected
     again = api("POST", collection.path, settings)[0]
     assert again == (409 if collection.named else 200)
     api.good("DELETE", place)
@@ -193,6 +195,16 @@ def test_an_object_with_calls_of_its_own_comes_and_goes(api: Api, kind: str) -> 
     assert one[name] in json.dumps(api.good("GET", get, **one))
     api.good("POST", delete, one)
     assert api("GET", get, **one)[0] == 404
+
+
+def test_an_app_is_changed_by_a_call_of_its_own(api: Api) -> None:
+    api.good("POST", "/api/2.0/apps", {"name": "a", "description": "old"})
+    change = {"update_mask": "description", "app": {"description": "new"}}
+    updated = api.good("POST", "/api/2.0/apps/a/update", change)
+    assert (
+        updated == api.good("GET", "/api/2.0/apps/a/update") == {"status": {"state": "SUCCEEDED"}}
+    )
+    assert api.good("GET", "/api/2.0/apps/a")["description"] == "new"
 
 
 def test_a_model_a_scope_and_a_dashboard(api: Api) -> None:
@@ -246,6 +258,12 @@ class Compute:
         return Outcome(spec["name"] != "bad", "", "no table" if spec["name"] == "bad" else "")
 
 
+LOOPED = {
+    "/limit": Outcome(False, "", "UnsupportedHere: %sql select 1\nTraceback"),
+    "/bad": Outcome(False, "", "ValueError: no\nTraceback"),
+}
+
+
 def ended(api: Api, run_id: int) -> dict[str, Any]:
     """A run, once it is over."""
     for _ in range(200):
@@ -292,6 +310,25 @@ def test_a_run_that_fails_says_why_and_what_it_left_out(api: Api, monkeypatch) -
     assert (output["error"], output["error_trace"]) == ("ValueError: no", "Traceback")
 
 
+def test_a_failure_in_a_loop_is_no_limit_of_the_rehearsal(api: Api, monkeypatch) -> None:
+    monkeypatch.setattr("rehearsal.databricks.api.workspace_api.Compute", Compute)
+    each = task("each", "{{input}}")
+    monkeypatch.setattr(Compute, "notebook", lambda self, path, *_: LOOPED[path])
+    inputs = [{"task_key": "loop", "for_each_task": {"inputs": "[1, 2]", "task": each}}]
+    each["notebook_task"]["notebook_path"] = "/limit"
+    assert start(api, inputs)["state"]["result_state"] == "SUCCESS"
+    assert promises.not_run(calls.recorded(api.home))[0] == ["j: loop (%sql select 1)"]
+    each["notebook_task"]["notebook_path"] = "/bad"
+    assert start(api, inputs)["state"]["result_state"] == "FAILED"
+
+
+def test_an_option_of_a_run_that_is_not_played_is_refused(api: Api) -> None:
+    job_id = api.good("POST", "/api/2.2/jobs/create", {"name": "j"})["job_id"]
+    status, answer = api("POST", "/api/2.2/jobs/run-now", {"job_id": job_id, "only": ["a"]})
+    assert (status, answer["error_code"]) == (501, "NOT_IN_THIS_REHEARSAL")
+    assert api.good("GET", "/api/2.2/jobs/runs/list", job_id=job_id) == {"runs": []}
+
+
 def test_a_fault_of_the_rehearsal_ends_the_run_and_says_so(api: Api, monkeypatch) -> None:
     monkeypatch.setattr("rehearsal.databricks.api.workspace_api.Compute", lambda *_: None)
     run = start(api, [task("a", "/one")])
@@ -322,6 +359,33 @@ def test_a_task_that_no_machine_can_run_is_counted_and_stops_nothing(api, monkey
         ],
         3,
     )
+
+
+def test_what_depends_on_a_condition_that_cannot_run_is_not_run_either(api, monkeypatch) -> None:
+    unknown = {"op": "EQUAL_TO", "left": "{{tasks.z.values.q}}", "right": "1"}
+    branch = task("branch", "/x") | {"depends_on": [{"task_key": "if", "outcome": "true"}]}
+    states = ran(api, monkeypatch, [{"task_key": "if", "condition_task": unknown}, branch])
+    assert states[""] == "SUCCESS"
+    left_out, _ = promises.not_run(calls.recorded(api.home))
+    assert left_out[1] == "j: branch (if, on which it depends, was not run)"
+
+
+def test_excluded_and_disabled_tasks(api: Api, monkeypatch) -> None:
+    never = task("never", "/x", "good") | {"run_if": "ALL_FAILED"}
+    off = task("off", "/x") | {"disabled": True}
+    tasks = [task("good", "/x"), never, task("beside", "/x", "good", "never"), off]
+    tasks += [task("alone", "/x", "never") | {"run_if": "ALL_DONE"}, task("after", "/x", "off")]
+    states = ran(api, monkeypatch, [*tasks, task("first", "/x") | {"run_if": "ALL_FAILED"}])
+    assert states == {
+        "good": "SUCCESS",
+        "never": "EXCLUDED",
+        "beside": "SUCCESS",
+        "alone": "EXCLUDED",
+        "off": "DISABLED",
+        "after": "DISABLED",
+        "first": "SUCCESS",
+        "": "SUCCESS",
+    }
 
 
 def test_run_if_decides_by_the_tasks_before(api: Api, monkeypatch) -> None:
@@ -378,6 +442,7 @@ def test_a_task_for_each_input_and_a_job_in_a_job(api: Api, monkeypatch) -> None
     output = api.good("GET", "/api/2.2/jobs/runs/get-output", run_id=entry["run_id"])
     assert output["logs"].count("'city': 'Paris'") == output["logs"].count("'city': 'Rome'") == 1
     assert start(api, [loop("Paris")])["state"]["result_state"] == "FAILED"
+    assert start(api, [loop('[{"name": ""}, {}]')])["state"]["result_state"] == "SUCCESS"
 
     inner = {"task_key": "inner", "run_job_task": {"job_id": run["job_id"]}}
     assert start(api, [inner])["state"]["result_state"] == "SUCCESS"
@@ -404,6 +469,10 @@ CALLS = {
     "bundle plan -t prod -o json": ("bundle plan", "prod"),
     "bundle --target=qa deploy --auto-approve": ("bundle deploy", "qa without a plan"),
     "bundle destroy -t qa": ("bundle destroy", "qa"),
+    "bundle -t prod deploy": ("bundle deploy", "prod without a plan"),
+    "--profile p -o json bundle plan -tprod": ("bundle plan", "prod"),
+    "bundle deploy -t dev --environment prod": ("bundle deploy", "prod without a plan"),
+    "bundle deploy": ("bundle deploy", " without a plan"),
     "workspace delete /x --recursive": ("workspace delete", ""),
     "bundle validate --strict": ("", ""),
 }
@@ -424,7 +493,7 @@ def note(api: Api, *arguments: str) -> None:
     api.headers["User-Agent"] = f"cli/1 upstream/rehearsal upstream-version/{number}"
 
 
-def test_a_plan_is_recorded_once_and_a_deployment_when_it_has_the_lock(
+def test_a_plan_is_recorded_once_and_a_deployment_from_its_first_change_on(
     api: Api, tmp_path: Path
 ) -> None:
     note(api, "bundle", "plan", "-t", "prod")
@@ -433,9 +502,10 @@ def test_a_plan_is_recorded_once_and_a_deployment_when_it_has_the_lock(
     (tmp_path / "plan.json").write_text("{}")
     note(api, "bundle", "deploy", "-t", "prod", "--plan", str(tmp_path / "plan.json"))
     api.good("GET", "/api/2.0/preview/scim/v2/Me")
-    lock = f"{PROD}/state/deploy.lock"
-    api.good("POST", "/api/2.0/workspace/mkdirs", {"path": f"{PROD}/state"})
-    assert [api.upload(lock, b"mine")[0] for _ in range(2)] == [200, 409]
+    api.good("POST", "/telemetry-ext", {"protoLogs": [""]})
+    assert calls.DEPLOY not in [call.command for call in calls.recorded(api.home)]
+    for _ in range(2):
+        api.good("POST", "/api/2.0/workspace/mkdirs", {"path": f"{PROD}/state"})
     made = [call for call in calls.recorded(api.home) if call.command != calls.SIGN_IN]
     checksum = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
     assert [(call.command, call.what, call.build) for call in made] == [

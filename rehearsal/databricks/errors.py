@@ -35,7 +35,7 @@ class Refused(ClientError):
         self.status = status
 
 
-class Unreachable(ClientError):
+class Unreachable(ClientError, ConnectionError):
     """There is no such workspace, or no network to it."""
 
 

@@ -19,12 +19,14 @@ from rehearsal.databricks.workspace import Json, Workspace
 JOB_PARAMETER = re.compile(r"\{\{\s*job\.parameters\.\[?([\w.-]+?)\]?\s*\}\}")
 INPUT = re.compile(r"\{\{\s*input(?:\.([\w-]+))?\s*\}\}")
 SUCCESS, FAILED, UPSTREAM, EXCLUDED = "SUCCESS", "FAILED", "UPSTREAM_FAILED", "EXCLUDED"
+DISABLED = "DISABLED"
 BAD = {FAILED, UPSTREAM}
+FOR_FAILURES = ("AT_LEAST_ONE_FAILED", "ALL_FAILED")  # these are excluded where nothing has failed
 # Whether a task runs, by the states of those that it depends on.
 RUN_IF: dict[str, Callable[[set[str]], bool]] = {
     "ALL_SUCCESS": lambda states: states <= {SUCCESS},
     "AT_LEAST_ONE_SUCCESS": lambda states: SUCCESS in states,
-    "NONE_FAILED": lambda states: not states & BAD and states != {EXCLUDED},
+    "NONE_FAILED": lambda states: not states & BAD,
     "ALL_DONE": lambda states: True,
     "AT_LEAST_ONE_FAILED": lambda states: FAILED in states,
     "ALL_FAILED": lambda states: states == {FAILED},
@@ -74,7 +76,9 @@ def run_job(
     run = JobRun()
     for key in TopologicalSorter(needs).static_order():
         state = state_before(tasks[key], run)
-        if state == SUCCESS:
+        if unknown := unknown_outcomes(tasks[key], run):
+            runner.leave_out(run, key, f"{unknown[0]}, on which it depends, was not run")
+        elif state == SUCCESS:
             runner.run_into(run, tasks[key])
         else:
             run.states[key] = state
@@ -86,11 +90,24 @@ def run_job(
 
 def state_before(task: Json, run: JobRun) -> str:
     """SUCCESS if a task is to run now, else the state that it gets without running."""
-    needs = task.get("depends_on", [])
-    states = {need_state(need, run) for need in needs}
-    if RUN_IF[task.get("run_if", "ALL_SUCCESS")](states):
+    rule = task.get("run_if", "ALL_SUCCESS")
+    states = {need_state(need, run) for need in task.get("depends_on", [])}
+    if task.get("disabled"):
+        return DISABLED
+    if states == {EXCLUDED}:
+        return EXCLUDED
+    states -= {EXCLUDED}  # beside others they are as good as successful
+    if not states or RUN_IF[rule](states):
         return SUCCESS
-    return UPSTREAM if states & BAD else EXCLUDED
+    if rule in FOR_FAILURES:
+        return EXCLUDED
+    return UPSTREAM if states & BAD else DISABLED
+
+
+def unknown_outcomes(task: Json, run: JobRun) -> list[str]:
+    """The conditions that a task depends on, and that could not be run."""
+    needs = (need["task_key"] for need in task.get("depends_on", []) if need.get("outcome"))
+    return [key for key in needs if key in run.not_run]
 
 
 def need_state(need: Json, run: JobRun) -> str:
@@ -110,7 +127,7 @@ class _TaskRunner:
     ) -> None:
         self.workspace, self.compute = workspace, compute
         self.job, self.parameters = job, parameters
-        self.input: Any = None  # of the iteration of a for-each task
+        self.looping, self.input = False, None  # the input of this iteration of a for-each task
         self.kinds: dict[str, Callable[[Json, list[str]], Outcome]] = {
             "notebook_task": self._notebook,
             "python_wheel_task": self._wheel,
@@ -129,19 +146,26 @@ class _TaskRunner:
             if outcome.error.startswith(UNSUPPORTED):
                 raise NotSupported(outcome.error.partition("\n")[0].removeprefix(UNSUPPORTED))
         except NotSupported as reason:
-            run.not_run[key] = str(reason)
-            outcome = Outcome(True, f"Not run in this rehearsal: {reason}\n", "")
+            self.leave_out(run, key, str(reason))
+            return
         run.outputs[key], run.states[key] = outcome.output, SUCCESS
         if not outcome.ok:
             message, _, trace = outcome.error.strip().partition("\n")
             run.errors[key], run.states[key] = TaskError(message, trace), FAILED
-        ran = [f"{self.job['name']}: {key}", run.not_run.get(key, "")]
-        self.workspace.record(TASK, json.dumps(ran))
+        self.record(key, "")
+
+    def leave_out(self, run: JobRun, key: str, reason: str) -> None:
+        """Notes a task that is not run here."""
+        run.not_run[key], run.states[key] = reason, SUCCESS
+        run.outputs[key] = f"Not run in this rehearsal: {reason}\n"
+        self.record(key, reason)
+
+    def record(self, key: str, reason: str) -> None:
+        """Records a task, with the reason if it was not run."""
+        self.workspace.record(TASK, json.dumps([f"{self.job['name']}: {key}", reason]))
 
     def run(self, task: Json) -> Outcome:
         """Runs one task. Raises NotSupported for one that the rehearsal cannot run."""
-        if task.get("disabled"):
-            return Outcome(True, "", "")
         libraries = self._libraries(task)
         if error := self._start_error(libraries):
             return Outcome(False, "", error)
@@ -169,13 +193,14 @@ class _TaskRunner:
     def _fill(self, text: str) -> str:
         """A text with the values of the job's parameters. Raises NotSupported for other values."""
         text = JOB_PARAMETER.sub(lambda match: self.parameters.get(match[1], match[0]), text)
-        text = INPUT.sub(lambda match: self._input(match[1]) or match[0], text)
+        if self.looping:
+            text = INPUT.sub(lambda match: self._input(match[1]), text)
         if "{{" in text:
             raise NotSupported(f"the dynamic value reference in {text}")
         return text
 
     def _input(self, name: str | None) -> str:
-        """The input of this iteration, or a field of it; "" outside of one."""
+        """The input of this iteration, or a field of it."""
         value = self.input.get(name, "") if name and isinstance(self.input, dict) else self.input
         if value is None:
             return ""
@@ -186,7 +211,7 @@ class _TaskRunner:
 
         docs.databricks.com/aws/en/jobs/job-parameters
         """
-        return {name: self._fill(value) for name, value in values.items()} | self.parameters
+        return {name: self._fill(value) for name, value in (values | self.parameters).items()}
 
     def _notebook(self, notebook: Json, libraries: list[str]) -> Outcome:
         if notebook.get("source", "WORKSPACE") != "WORKSPACE":
@@ -245,14 +270,26 @@ class _TaskRunner:
         except (TypeError, ValueError):
             return Outcome(False, "", f"inputs: {text} is no list in JSON")
         outcomes = list(self._iterations(loop["task"], inputs))
-        errors = "\n".join(outcome.error for outcome in outcomes if not outcome.ok)
+        failed = [outcome.error for outcome in outcomes if not outcome.ok]
+        # A failure of the team's own comes before what cannot run here.
+        errors = "\n".join(sorted(failed, key=lambda error: error.startswith(UNSUPPORTED)))
         return Outcome(not errors, "\n".join(outcome.output for outcome in outcomes), errors)
 
     def _iterations(self, task: Json, inputs: list[Any]) -> Iterator[Outcome]:
         """Runs a task once for each input."""
-        for self.input in inputs:
-            yield self.run(task)
-        self.input = None
+        self.looping = True
+        try:
+            for self.input in inputs:
+                yield self._iteration(task)
+        finally:
+            self.looping = False
+
+    def _iteration(self, task: Json) -> Outcome:
+        """Runs a task once."""
+        try:
+            return self.run(task)
+        except NotSupported as reason:
+            return Outcome(False, "", f"{UNSUPPORTED}{reason}")
 
 
 def library_name(library: Json) -> str:

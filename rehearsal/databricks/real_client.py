@@ -26,6 +26,11 @@ PINNED = re.compile(r"(?m)^DATABRICKS_CLI_VERSION=(\S+)")
 # Otherwise the old client becomes the new one, if there is one on PATH.
 ITSELF = {"DATABRICKS_CLI_DO_NOT_EXECUTE_NEWER_VERSION": "1"}
 VERSION = re.compile(r"Databricks CLI v(\S+)")
+# The options whose value may be an argument of its own.
+VALUED = {
+    *("-t", "--target", "-e", "--environment", "-o", "--output", "-p", "--profile", "--var"),
+    *("--plan", "--log-file", "--log-format", "--log-level", "--progress-format", "--params"),
+}
 PROGRAM = """\
 #!{python} -IS
 import sys
@@ -64,9 +69,11 @@ def become(client: str, home: str) -> None:
 
 def call(arguments: list[str]) -> tuple[str, str]:
     """The command in the client's arguments, and what calls.py says of it."""
-    words = [word for word in arguments if not word.startswith("-")]
+    words = [word for number, word in enumerate(arguments) if is_word(arguments, number)]
     command = next((name for name in COMMANDS if words[:2] == name.split()), "")
-    target = option(arguments, "-t", "--target") or os.environ.get("DATABRICKS_BUNDLE_TARGET", "")
+    target = option(arguments, "-t", "--target", "-e", "--environment")
+    for name in ("DATABRICKS_BUNDLE_TARGET", "DATABRICKS_BUNDLE_ENV"):
+        target = target or os.environ.get(name, "")
     if command != DEPLOY:
         return command, target
     plan = option(arguments, "--plan")
@@ -75,13 +82,22 @@ def call(arguments: list[str]) -> tuple[str, str]:
     return command, f"{target} without a plan"
 
 
+def is_word(arguments: list[str], number: int) -> bool:
+    """Whether an argument is a word of the command: no option, and no option's value."""
+    before = arguments[number - 1] if number else ""
+    return not arguments[number].startswith("-") and before not in VALUED
+
+
 def option(arguments: list[str], *names: str) -> str:
-    """The value of an option: `-t x`, `--target x` or `--target=x`; "" without it."""
+    """The last value of an option: `-t x`, `-tx`, `--target x` or `--target=x`; "" without it."""
+    values = [""]
     for number, argument in enumerate(arguments):
         name, separator, value = argument.partition("=")
         if name in names:
-            return value if separator else "".join(arguments[number + 1 : number + 2])
-    return ""
+            values.append(value if separator else "".join(arguments[number + 1 : number + 2]))
+        elif argument[:2] in names and not argument.startswith("--"):
+            values.append(argument[2:])
+    return values[-1]
 
 
 def noted(home: Path, headers: Mapping[str, str]) -> Note:

@@ -136,7 +136,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def respond(self) -> None:
         body = self.body()
-        status, text = self.answer(self.command, self.path, dict(self.headers.items()), body)
+        try:
+            status, text = self.answer(self.command, self.path, dict(self.headers.items()), body)
+        except ConnectionError:  # no network to there
+            self.close_connection = True
+            return
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()

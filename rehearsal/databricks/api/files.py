@@ -5,11 +5,9 @@ import shutil
 from pathlib import Path
 
 from rehearsal.databricks.api.protocol import ApiError, Reply, Request, Routes, missing
-from rehearsal.databricks.calls import DELETE, DEPLOY, DESTROY
+from rehearsal.databricks.calls import DELETE
 from rehearsal.databricks.errors import ClientError
 from rehearsal.databricks.workspace import Workspace
-
-LOCK = "/state/deploy.lock"  # whoever has written it is deploying, or destroying
 
 
 def existing(workspace: Workspace, path: str) -> Path:
@@ -65,8 +63,6 @@ def import_file(workspace: Workspace, request: Request) -> Reply:
     """Writes a file; a Python file that begins as a notebook becomes one."""
     path = f"/{request.fields['path']}"
     write(workspace, path, request.body, request.query.get("overwrite") == "true")
-    if path.endswith(LOCK) and request.note.command in (DEPLOY, DESTROY):
-        workspace.record(request.note.command, request.note.what)
     return {}
 
 

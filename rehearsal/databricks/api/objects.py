@@ -3,8 +3,9 @@
 docs.databricks.com/api/workspace: schemas, volumes, registeredmodels, ...
 """
 
+import json
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rehearsal.databricks.api.protocol import ApiError, Reply, Request, Routes, missing
 from rehearsal.databricks.workspace import Json, Workspace
@@ -19,7 +20,8 @@ class Collection:
     """Objects of one kind, as a bundle calls it, and how the API has them.
 
     Their id is made of the fields `named`, or made up if there are none; it stands in `id_field`.
-    `shown` is what the service adds, `changed_by` the method of a change.
+    `shown` is what the service adds, `changed_by` the method of a change, and `changes` the field
+    that it is about. With `numbered` an object has an ID beside its name.
     """
 
     kind: str
@@ -29,6 +31,8 @@ class Collection:
     shown: Json = field(default_factory=dict)
     changed_by: str = "PATCH"
     changed_at: str = ""  # below the object's own path
+    changes: str = ""
+    numbered: bool = False
 
     def routes(self) -> Routes:
         """The operations on them."""
@@ -44,6 +48,8 @@ class Collection:
         """Creates an object; refuses a second one of the same name."""
         settings = request.json
         id_ = self.id(settings)
+        if self.numbered:
+            settings["id"] = uuid.uuid4().hex
         if workspace.resources.get(self.kind, id_) is not None:
             raise ApiError(409, "RESOURCE_ALREADY_EXISTS", f"{self.kind} '{id_}' already exists")
         self.put(workspace, id_, settings)
@@ -78,6 +84,7 @@ class Collection:
         """Changes what a request names, also the object's own name."""
         id_, changes = request.fields["id"], request.json
         self.describe(workspace, id_)
+        changes = {self.changes: changes} if self.changes else changes
         settings = (workspace.resources.get(self.kind, id_) or {}) | changes
         if new_name := settings.pop("new_name", ""):
             settings["name"] = new_name
@@ -111,6 +118,7 @@ class Unity(Collection):
         super().put(workspace, id_, settings | {"name": settings["name"].lower()})
 
 
+APPS = Collection("apps", "/api/2.0/apps", ("name",), "name", ACTIVE)
 COLLECTIONS = (
     Unity("catalogs", f"{UNITY}/catalogs", ("name",)),
     Unity("schemas", f"{UNITY}/schemas", ("catalog_name", "name")),
@@ -140,6 +148,8 @@ COLLECTIONS = (
         READY,
         "PUT",
         "/config",
+        "config",
+        numbered=True,
     ),
     Collection(
         "vector_search_endpoints",
@@ -147,9 +157,23 @@ COLLECTIONS = (
         ("name",),
         "name",
         {"endpoint_status": {"state": "ONLINE"}},
+        numbered=True,
     ),
-    Collection("apps", "/api/2.0/apps", ("name",), "name", ACTIVE),
+    APPS,
 )
+
+
+def update_app(workspace: Workspace, request: Request) -> Reply:
+    """Changes what a request names of an app."""
+    body = json.dumps(request.json["app"]).encode()
+    APPS.update(workspace, replace(request, body=body))
+    return updated_app(workspace, request)
+
+
+def updated_app(workspace: Workspace, request: Request) -> Reply:
+    """Says how the last update of an app went."""
+    APPS.get(workspace, request)
+    return {"status": {"state": "SUCCEEDED"}}
 
 
 def warehouses(workspace: Workspace, request: Request) -> Reply:
@@ -190,6 +214,8 @@ def change_grants(workspace: Workspace, request: Request) -> Reply:
 
 
 ROUTES: Routes = {
+    f"POST {APPS.path}/{{id}}/update": update_app,
+    f"GET {APPS.path}/{{id}}/update": updated_app,
     "GET /api/2.0/sql/warehouses": warehouses,
     f"GET {UNITY}/permissions/{{type}}/{{id}}": grants,
     f"PATCH {UNITY}/permissions/{{type}}/{{id}}": change_grants,

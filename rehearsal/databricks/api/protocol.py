@@ -6,6 +6,7 @@ docs.databricks.com/api/workspace/introduction
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from rehearsal.databricks.real_client import Note
 from rehearsal.databricks.workspace import Json, Workspace
@@ -31,6 +32,13 @@ def missing(message: str) -> ApiError:
     return ApiError(404, NO_SUCH, message)
 
 
+class Given(dict[str, Any]):
+    """The fields of a request; one that is missing is the client's error."""
+
+    def __missing__(self, name: str) -> Any:
+        raise ApiError(400, "INVALID_PARAMETER_VALUE", f"'{name}' is missing")
+
+
 @dataclass(frozen=True)
 class Request:
     """An HTTP request.
@@ -50,8 +58,8 @@ class Request:
     def json(self) -> Json:
         """The body. Raises ApiError if it is no JSON object."""
         try:
-            return dict(json.loads(self.body or b"{}"))
-        except ValueError as error:
+            return Given(json.loads(self.body or b"{}"))
+        except (TypeError, ValueError) as error:
             raise ApiError(400, "MALFORMED_REQUEST", f"no JSON object: {error}") from None
 
 

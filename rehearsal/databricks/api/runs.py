@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 from rehearsal.databricks import job
 from rehearsal.databricks.api import jobs
-from rehearsal.databricks.api.protocol import Reply, Request, Routes, missing
+from rehearsal.databricks.api.protocol import ApiError, Reply, Request, Routes, missing
 from rehearsal.databricks.compute import Compute
 from rehearsal.databricks.runs import FAILED
 from rehearsal.databricks.workspace import Json, Workspace, new_job_id
 
+KNOWN = {"job_id", "job_parameters", "notebook_params", "idempotency_token", "queue"}
 RUNNING: Json = {"life_cycle_state": "RUNNING"}
 SUCCESS: Json = {"life_cycle_state": "TERMINATED", "result_state": "SUCCESS"}
 
@@ -90,6 +91,7 @@ class Runs:
         """The operations on them."""
         return {
             "POST /api/2.2/jobs/run-now": self.run_now,
+            "GET /api/2.2/jobs/runs/list": self.list_active,
             "GET /api/2.2/jobs/runs/get": self.get,
             "GET /api/2.2/jobs/runs/get-output": self.get_output,
         }
@@ -97,6 +99,9 @@ class Runs:
     def run_now(self, workspace: Workspace, request: Request) -> Reply:
         """Starts a job."""
         asked = request.json
+        if unknown := asked.keys() - KNOWN:
+            message = f"the rehearsal's workspace does not know {', '.join(sorted(unknown))}"
+            raise ApiError(501, "NOT_IN_THIS_REHEARSAL", message)
         job_id = str(asked["job_id"])
         run = Run(new_job_id(), job_id, jobs.found(workspace, job_id))
         self.runs[run.id_] = run
@@ -121,6 +126,12 @@ class Runs:
         if id_ not in self.runs:
             raise missing(f"Run {id_} does not exist.")
         return self.runs[id_]
+
+    def list_active(self, workspace: Workspace, request: Request) -> Reply:
+        """Lists the runs of a job that are not over."""
+        host, wanted = workspace.storage.host.rstrip("/"), request.query.get("job_id")
+        runs = [run for run in self.runs.values() if run.job_id == wanted and run.ended is None]
+        return {"runs": [run.shown(host) for run in runs]}
 
     def get(self, workspace: Workspace, request: Request) -> Reply:
         """Answers with a run."""

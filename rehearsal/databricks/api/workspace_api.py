@@ -21,13 +21,13 @@ from rehearsal.databricks.api import (
     sign_in,
 )
 from rehearsal.databricks.api.faults import Faults
-from rehearsal.databricks.api.protocol import ApiError, Operation, Reply, Request, Routes
+from rehearsal.databricks.api.protocol import ApiError, Given, Operation, Reply, Request, Routes
 from rehearsal.databricks.api.runs import Runs
 from rehearsal.databricks.api.updates import Updates
-from rehearsal.databricks.calls import PLAN, SIGN_IN
+from rehearsal.databricks.calls import DEPLOY, DESTROY, PLAN, SIGN_IN
 from rehearsal.databricks.compute import Compute
 from rehearsal.databricks.errors import Refused
-from rehearsal.databricks.real_client import Note, noted
+from rehearsal.databricks.real_client import noted
 from rehearsal.databricks.workspace import Json, Storage, Workspace
 
 FIELD = re.compile(r"\{(\w+)(\*?)\}")
@@ -66,7 +66,8 @@ class WorkspaceApi:
     def __init__(self, home: Path, host: str, environment: Mapping[str, str]) -> None:
         self.home, self.host, self.environment = home, host, environment
         self.faults = Faults()
-        self.noted: set[str] = set()
+        self.signed_in: set[str] = set()  # the numbers of the client's calls
+        self.recorded: set[str] = set()
         self.lock = threading.RLock()
         routes: Routes = {TELEMETRY: no_telemetry} | Runs(self.compute).routes()
         routes |= Updates(self.compute).routes()
@@ -91,14 +92,15 @@ class WorkspaceApi:
         """Status and answer. Raises Unreachable."""
         parts = urlsplit(target)
         lower = {name.lower(): value for name, value in headers.items()}
-        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        query = Given(parse_qsl(parts.query, keep_blank_values=True))
         note = noted(self.home, lower)
         request = Request(method, parts.path, query, lower, body, note)
         storage = Storage(self.home, self.host, note.build)
-        if reply := sign_in.public(storage, request):
-            return reply
         try:
-            user = sign_in.signed_in(storage, lower)
+            with self.lock:  # the client asks for several things at once
+                if reply := sign_in.public(storage, request):
+                    return reply
+                user = sign_in.signed_in(storage, lower)
         except Refused as refused:
             return refused.status, {"error_code": str(refused.status), "message": str(refused)}
         try:
@@ -109,24 +111,32 @@ class WorkspaceApi:
     def operate(self, storage: Storage, user: str, request: Request) -> Reply:
         """What the operation that a request names answers. Raises ApiError."""
         operation, fields = self.operation(f"{request.method} {request.path}")
-        with self.lock:  # the client asks for several things at once
+        with self.lock:
             workspace = Workspace(storage, user)
-            self.note(workspace, request.note)
+            self.note(workspace, request)
             self.faults.check(storage, request)
             try:
                 return operation(workspace, replace(request, fields=fields))
-            except KeyError as error:
-                message = f"{request.method} {request.path}: {error} is missing"
-                raise ApiError(400, "INVALID_PARAMETER_VALUE", message) from None
+            except ApiError:
+                raise
+            except Exception as error:  # a fault of ours is not to look like the network's
+                message = f"the rehearsal itself has failed: {error!r}"
+                raise ApiError(500, "REHEARSAL_FAILED", message) from error
 
-    def note(self, workspace: Workspace, note: Note) -> None:
-        """Records a sign-in at the first request of each of the client's calls, and a plan."""
-        if note.number and note.number in self.noted:
-            return
-        self.noted.add(note.number)
-        workspace.record(SIGN_IN, "HTTP")
-        if note.command == PLAN:
-            workspace.record(PLAN, note.what)
+    def note(self, workspace: Workspace, request: Request) -> None:
+        """Records each of the client's calls once: the sign-in, a plan, and what changes something.
+
+        A deployment counts from its first change on, whatever becomes of it.
+        """
+        note = request.note
+        if not note.number or note.number not in self.signed_in:
+            self.signed_in.add(note.number)
+            workspace.record(SIGN_IN, "HTTP")
+        changes = request.method != "GET" and f"{request.method} {request.path}" != TELEMETRY
+        is_due = note.command == PLAN or (note.command in (DEPLOY, DESTROY) and changes)
+        if is_due and note.number not in self.recorded:
+            self.recorded.add(note.number)
+            workspace.record(note.command, note.what)
 
     def operation(self, call: str) -> tuple[Operation, dict[str, str]]:
         """The operation of a method and a path, and the fields of the path. Raises ApiError."""
