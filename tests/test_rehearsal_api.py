@@ -2,7 +2,6 @@
 
 import base64
 import json
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -266,7 +265,7 @@ LOOPED = {
 
 def ended(api: Api, run_id: int) -> dict[str, Any]:
     """A run, once it is over."""
-    for _ in range(200):
+    for _ in range(1000):
         run = api.good("GET", "/api/2.2/jobs/runs/get", run_id=run_id)
         if run["state"] != runs.RUNNING:
             return run
@@ -456,9 +455,12 @@ def test_an_update_of_a_pipeline(api: Api, monkeypatch, name: str, state: str) -
     id_ = api.good("POST", "/api/2.0/pipelines", {"name": name})["pipeline_id"]
     place = f"/api/2.0/pipelines/{id_}"
     update = api.good("POST", f"{place}/updates")["update_id"]
-    for thread in set(threading.enumerate()) - {threading.current_thread()}:
-        thread.join(0.2)
-    assert api.good("GET", f"{place}/updates/{update}")["update"]["state"] == state
+    for _ in range(1000):
+        ended = api.good("GET", f"{place}/updates/{update}")["update"]["state"]
+        if ended != "RUNNING":
+            break
+        time.sleep(0.02)
+    assert ended == state
     (event,) = api.good("GET", f"{place}/events", filter=f"update_id = '{update}'")["events"]
     assert event["event_type"] == "update_progress" and event["message"] == f"Update is {state}."
 
