@@ -17,6 +17,7 @@ from rehearsal.databricks.errors import NotSupported
 from rehearsal.databricks.workspace import Json, Workspace
 
 JOB_PARAMETER = re.compile(r"\{\{\s*job\.parameters\.\[?([\w.-]+?)\]?\s*\}\}")
+TASK_FAILED = "Workload failed, see run output for details."
 INPUT = re.compile(r"\{\{\s*input(?:\.([\w-]+))?\s*\}\}")
 SUCCESS, FAILED, UPSTREAM, EXCLUDED = "SUCCESS", "FAILED", "UPSTREAM_FAILED", "EXCLUDED"
 DISABLED = "DISABLED"
@@ -60,6 +61,11 @@ class JobRun:
     errors: dict[str, TaskError] = field(default_factory=dict)
     not_run: dict[str, str] = field(default_factory=dict)
     failed: bool = False
+
+    @property
+    def message(self) -> str:
+        """What the service says of a run that has failed."""
+        return "; ".join(f"Task {key} failed with message: {TASK_FAILED}" for key in self.errors)
 
 
 def run_job(

@@ -10,8 +10,6 @@ from rehearsal.databricks.job import JobRun, run_job
 from rehearsal.databricks.session import Session, say, show
 from rehearsal.databricks.workspace import new_job_id
 
-FAILED = "failed with message: Workload failed, see run output for details."
-
 
 def run(session: Session, key: str) -> None:
     """databricks bundle run KEY [--params k=v,...]"""
@@ -60,7 +58,7 @@ def _print_state(job: str, state: str) -> None:
 
 def _failure(job: str, job_run: JobRun) -> ClientError:
     """Prints the errors of a run; returns what ends the command."""
-    message = "; ".join(f"Task {key} {FAILED}" for key in job_run.errors)
+    message = job_run.message
     _print_state(job, f"INTERNAL_ERROR FAILED {message}")
     for key, (error, trace) in job_run.errors.items():
         say(f"Task {key} FAILED:\n{error}\n{trace}\n")

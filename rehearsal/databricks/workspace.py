@@ -201,6 +201,16 @@ class Workspace:
         """Notes a call for the rehearsal's summary."""
         self.storage.record(self.user, command, what)
 
+    def keep(self, action: str, kind: str, id_: str, settings: Json) -> None:
+        """Creates or updates a resource, and notes that."""
+        self.resources.put(kind, id_, settings)
+        self.changed(action, kind, id_)
+
+    def delete(self, kind: str, id_: str) -> None:
+        """Deletes a resource, and notes that."""
+        self.changed("delete", kind, id_)
+        self.resources.delete(kind, id_)
+
     def changed(self, action: str, kind: str, id_: str) -> None:
         """Notes that a resource was created, updated or deleted, by its name."""
         name = (self.resources.get(kind, id_) or {}).get("name", id_)

@@ -2,7 +2,8 @@
 
 import uuid
 
-from rehearsal.databricks.api.protocol import Reply, Request, Routes, missing
+from rehearsal.databricks.api import protocol
+from rehearsal.databricks.api.protocol import Reply, Request, Routes
 from rehearsal.databricks.workspace import Json, Workspace
 
 KIND = "clusters"
@@ -11,17 +12,13 @@ API = "/api/2.1/clusters"
 
 def found(workspace: Workspace, id_: str) -> Json:
     """A cluster. Raises ApiError."""
-    settings = workspace.resources.get(KIND, id_)
-    if settings is None:
-        raise missing(f"Cluster {id_} does not exist.")
-    return settings
+    return protocol.found(workspace, KIND, id_, f"Cluster {id_} does not exist.")
 
 
 def create(workspace: Workspace, request: Request) -> Reply:
     """Creates a cluster."""
     id_ = str(uuid.uuid4())
-    workspace.resources.put(KIND, id_, request.json)
-    workspace.changed("create", KIND, id_)
+    workspace.keep("create", KIND, id_, request.json)
     return {"cluster_id": id_}
 
 
@@ -36,8 +33,7 @@ def edit(workspace: Workspace, request: Request) -> Reply:
     settings = request.json
     id_ = settings.pop("cluster_id")
     found(workspace, id_)
-    workspace.resources.put(KIND, id_, settings)
-    workspace.changed("update", KIND, id_)
+    workspace.keep("update", KIND, id_, settings)
     return {}
 
 
@@ -45,8 +41,7 @@ def delete(workspace: Workspace, request: Request) -> Reply:
     """Deletes a cluster for good."""
     id_ = request.json["cluster_id"]
     found(workspace, id_)
-    workspace.changed("delete", KIND, id_)
-    workspace.resources.delete(KIND, id_)
+    workspace.delete(KIND, id_)
     return {}
 
 

@@ -2,6 +2,7 @@
 
 import uuid
 
+from rehearsal.databricks.api import protocol
 from rehearsal.databricks.api.protocol import Reply, Request, Routes, missing
 from rehearsal.databricks.workspace import Json, Workspace
 
@@ -11,10 +12,7 @@ API = "/api/2.0/lakeview/dashboards"
 
 def found(workspace: Workspace, id_: str) -> Json:
     """What is kept of a dashboard. Raises ApiError."""
-    settings = workspace.resources.get(KIND, id_)
-    if settings is None:
-        raise missing(f"Dashboard {id_} does not exist.")
-    return settings
+    return protocol.found(workspace, KIND, id_, f"Dashboard {id_} does not exist.")
 
 
 def shown(workspace: Workspace, id_: str) -> Json:
@@ -33,8 +31,7 @@ def shown(workspace: Workspace, id_: str) -> Json:
 def put(workspace: Workspace, id_: str, settings: Json, action: str) -> Json:
     """Keeps a dashboard in a new edition, which its etag names."""
     edition = int(settings.get("etag", 0)) + 1
-    workspace.resources.put(KIND, id_, settings | {"etag": str(edition)})
-    workspace.changed(action, KIND, id_)
+    workspace.keep(action, KIND, id_, settings | {"etag": str(edition)})
     return shown(workspace, id_)
 
 
@@ -59,8 +56,7 @@ def delete(workspace: Workspace, request: Request) -> Reply:
     """Deletes a dashboard."""
     id_ = request.fields["id"]
     found(workspace, id_)
-    workspace.changed("delete", KIND, id_)
-    workspace.resources.delete(KIND, id_)
+    workspace.delete(KIND, id_)
     return {}
 
 

@@ -10,8 +10,7 @@ def create(workspace: Workspace, request: Request) -> Reply:
     """Creates a job."""
     settings, id_ = request.json, new_job_id()
     settings.pop("access_control_list", None)
-    workspace.resources.put("jobs", id_, settings)
-    workspace.changed("create", "jobs", id_)
+    workspace.keep("create", "jobs", id_, settings)
     return {"job_id": int(id_)}
 
 
@@ -60,8 +59,7 @@ def reset(workspace: Workspace, request: Request) -> Reply:
     before = found(workspace, id_)
     if "run_as" in before:
         settings.setdefault("run_as", before["run_as"])
-    workspace.resources.put("jobs", id_, settings)
-    workspace.changed("update", "jobs", id_)
+    workspace.keep("update", "jobs", id_, settings)
     return {}
 
 
@@ -69,8 +67,7 @@ def delete(workspace: Workspace, request: Request) -> Reply:
     """Deletes a job; the rights on it can still be read, as in the service."""
     id_ = str(request.json["job_id"])
     found(workspace, id_)
-    workspace.changed("delete", "jobs", id_)
-    workspace.resources.delete("jobs", id_)
+    workspace.delete("jobs", id_)
     return {}
 
 

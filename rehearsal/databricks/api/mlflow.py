@@ -1,6 +1,7 @@
 """The API's experiments and models. docs.databricks.com/api/workspace/experiments"""
 
-from rehearsal.databricks.api.protocol import Reply, Request, Routes, missing
+from rehearsal.databricks.api import protocol
+from rehearsal.databricks.api.protocol import Reply, Request, Routes
 from rehearsal.databricks.workspace import Json, Workspace, new_job_id
 
 EXPERIMENTS, MODELS = "experiments", "models"
@@ -9,10 +10,7 @@ API = "/api/2.0/mlflow"
 
 def found(workspace: Workspace, kind: str, id_: str) -> Json:
     """What is kept of an experiment or a model. Raises ApiError."""
-    settings = workspace.resources.get(kind, id_)
-    if settings is None:
-        raise missing(f"{kind} '{id_}' does not exist.")
-    return settings
+    return protocol.found(workspace, kind, id_, f"{kind} '{id_}' does not exist.")
 
 
 def create_experiment(workspace: Workspace, request: Request) -> Reply:
@@ -20,8 +18,7 @@ def create_experiment(workspace: Workspace, request: Request) -> Reply:
     id_, settings = new_job_id(), request.json
     settings["name"] = settings["name"].removeprefix("/Workspace")
     where = {"artifact_location": f"dbfs:/databricks/mlflow-tracking/{id_}"}
-    workspace.resources.put(EXPERIMENTS, id_, where | settings)
-    workspace.changed("create", EXPERIMENTS, id_)
+    workspace.keep("create", EXPERIMENTS, id_, where | settings)
     return {"experiment_id": id_}
 
 
@@ -37,8 +34,7 @@ def update_experiment(workspace: Workspace, request: Request) -> Reply:
     asked = request.json
     id_ = asked["experiment_id"]
     experiment = found(workspace, EXPERIMENTS, id_)
-    workspace.resources.put(EXPERIMENTS, id_, experiment | {"name": asked["new_name"]})
-    workspace.changed("update", EXPERIMENTS, id_)
+    workspace.keep("update", EXPERIMENTS, id_, experiment | {"name": asked["new_name"]})
     return {}
 
 
@@ -50,16 +46,14 @@ def delete_experiment(workspace: Workspace, request: Request) -> Reply:
 def delete(workspace: Workspace, kind: str, id_: str) -> Reply:
     """Deletes an experiment or a model. Raises ApiError."""
     found(workspace, kind, id_)
-    workspace.changed("delete", kind, id_)
-    workspace.resources.delete(kind, id_)
+    workspace.delete(kind, id_)
     return {}
 
 
 def create_model(workspace: Workspace, request: Request) -> Reply:
     """Creates a model; its name is its id."""
     settings = request.json
-    workspace.resources.put(MODELS, settings["name"], settings | {"id": new_job_id()})
-    workspace.changed("create", MODELS, settings["name"])
+    workspace.keep("create", MODELS, settings["name"], settings | {"id": new_job_id()})
     return {"registered_model": settings}
 
 
@@ -72,8 +66,7 @@ def update_model(workspace: Workspace, request: Request) -> Reply:
     """Changes a model's description."""
     asked = request.json
     model = found(workspace, MODELS, asked["name"]) | asked
-    workspace.resources.put(MODELS, asked["name"], model)
-    workspace.changed("update", MODELS, asked["name"])
+    workspace.keep("update", MODELS, asked["name"], model)
     return {"registered_model": model}
 
 

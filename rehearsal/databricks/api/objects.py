@@ -7,7 +7,8 @@ import json
 import uuid
 from dataclasses import dataclass, field, replace
 
-from rehearsal.databricks.api.protocol import ApiError, Reply, Request, Routes, missing
+from rehearsal.databricks.api import protocol
+from rehearsal.databricks.api.protocol import ApiError, Reply, Request, Routes
 from rehearsal.databricks.workspace import Json, Workspace
 
 UNITY = "/api/2.1/unity-catalog"
@@ -52,23 +53,21 @@ class Collection:
             settings["id"] = uuid.uuid4().hex
         if workspace.resources.get(self.kind, id_) is not None:
             raise ApiError(409, "RESOURCE_ALREADY_EXISTS", f"{self.kind} '{id_}' already exists")
-        self.put(workspace, id_, settings)
-        workspace.changed("create", self.kind, id_)
+        self.keep(workspace, "create", id_, settings)
         return self.describe(workspace, id_)
 
     def id(self, settings: Json) -> str:
         """The id of an object with these settings."""
         return ".".join(str(settings[name]) for name in self.named) or uuid.uuid4().hex
 
-    def put(self, workspace: Workspace, id_: str, settings: Json) -> None:
-        """Keeps an object."""
-        workspace.resources.put(self.kind, id_, settings)
+    def keep(self, workspace: Workspace, action: str, id_: str, settings: Json) -> None:
+        """Keeps an object, and notes that."""
+        workspace.keep(action, self.kind, id_, settings)
 
     def describe(self, workspace: Workspace, id_: str) -> Json:
         """An object as the API shows it. Raises ApiError."""
-        settings = workspace.resources.get(self.kind, id_)
-        if settings is None:
-            raise missing(f"{self.kind} '{id_}' does not exist.")
+        message = f"{self.kind} '{id_}' does not exist."
+        settings = protocol.found(workspace, self.kind, id_, message)
         return (
             {"owner": workspace.resources.creator(id_)}
             | settings
@@ -90,16 +89,14 @@ class Collection:
             settings["name"] = new_name
             workspace.resources.delete(self.kind, id_)
             id_ = self.id(settings)
-        self.put(workspace, id_, settings)
-        workspace.changed("update", self.kind, id_)
+        self.keep(workspace, "update", id_, settings)
         return self.describe(workspace, id_)
 
     def delete(self, workspace: Workspace, request: Request) -> Reply:
         """Deletes an object."""
         id_ = request.fields["id"]
         self.describe(workspace, id_)
-        workspace.changed("delete", self.kind, id_)
-        workspace.resources.delete(self.kind, id_)
+        workspace.delete(self.kind, id_)
         return {}
 
 
@@ -113,9 +110,9 @@ class Unity(Collection):
         """The full name."""
         return super().id(settings).lower()
 
-    def put(self, workspace: Workspace, id_: str, settings: Json) -> None:
+    def keep(self, workspace: Workspace, action: str, id_: str, settings: Json) -> None:
         """Keeps an object under its name in lower case."""
-        super().put(workspace, id_, settings | {"name": settings["name"].lower()})
+        super().keep(workspace, action, id_, settings | {"name": settings["name"].lower()})
 
 
 APPS = Collection("apps", "/api/2.0/apps", ("name",), "name", ACTIVE)
@@ -208,8 +205,7 @@ def change_grants(workspace: Workspace, request: Request) -> Reply:
     entries = [
         {"principal": who, "privileges": sorted(what)} for who, what in privileges.items() if what
     ]
-    workspace.resources.put(kind, id_, {"full_name": id_, "__embed__": entries})
-    workspace.changed("update", kind, id_)
+    workspace.keep("update", kind, id_, {"full_name": id_, "__embed__": entries})
     return grants(workspace, request)
 
 

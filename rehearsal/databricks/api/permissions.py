@@ -55,8 +55,7 @@ def put(workspace: Workspace, request: Request) -> Reply:
         who(entry) | {"level": entry["permission_level"]}
         for entry in request.json.get("access_control_list", [])
     ]
-    workspace.resources.put(kind, id_, {"object_id": id_, "__embed__": entries})
-    workspace.changed("update", kind, id_)
+    workspace.keep("update", kind, id_, {"object_id": id_, "__embed__": entries})
     return get(workspace, request)
 
 

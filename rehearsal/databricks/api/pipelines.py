@@ -3,7 +3,8 @@
 import re
 import uuid
 
-from rehearsal.databricks.api.protocol import ApiError, Reply, Request, Routes, missing
+from rehearsal.databricks.api import protocol
+from rehearsal.databricks.api.protocol import ApiError, Reply, Request, Routes
 from rehearsal.databricks.workspace import Json, Workspace
 
 NOT_IN_SPEC = ("run_as", "parameters")  # shown beside the spec
@@ -13,8 +14,7 @@ REQUEST_ONLY = ("allow_duplicate_names", "dry_run", "expected_last_modified")
 def create(workspace: Workspace, request: Request) -> Reply:
     """Creates a pipeline."""
     id_ = str(uuid.uuid4())
-    workspace.resources.put("pipelines", id_, settings(request))
-    workspace.changed("create", "pipelines", id_)
+    workspace.keep("create", "pipelines", id_, settings(request))
     return {"pipeline_id": id_}
 
 
@@ -29,10 +29,8 @@ def settings(request: Request) -> Json:
 
 def found(workspace: Workspace, id_: str) -> Json:
     """A pipeline's settings. Raises ApiError."""
-    pipeline = workspace.resources.get("pipelines", id_)
-    if pipeline is None:
-        raise missing(f"The specified pipeline {id_} was not found.")
-    return pipeline
+    message = f"The specified pipeline {id_} was not found."
+    return protocol.found(workspace, "pipelines", id_, message)
 
 
 def get(workspace: Workspace, request: Request) -> Reply:
@@ -74,8 +72,7 @@ def update(workspace: Workspace, request: Request) -> Reply:
     after.pop("pipeline_id", None)
     if "run_as" in before:
         after.setdefault("run_as", before["run_as"])
-    workspace.resources.put("pipelines", id_, after)
-    workspace.changed("update", "pipelines", id_)
+    workspace.keep("update", "pipelines", id_, after)
     return {}
 
 
@@ -83,8 +80,7 @@ def delete(workspace: Workspace, request: Request) -> Reply:
     """Deletes a pipeline; the rights on it can still be read, as in the service."""
     id_ = request.fields["id"]
     found(workspace, id_)
-    workspace.changed("delete", "pipelines", id_)
-    workspace.resources.delete("pipelines", id_)
+    workspace.delete("pipelines", id_)
     return {}
 
 

@@ -39,6 +39,14 @@ class Given(dict[str, Any]):
         raise ApiError(400, "INVALID_PARAMETER_VALUE", f"'{name}' is missing")
 
 
+def found(workspace: Workspace, kind: str, id_: str, message: str) -> Json:
+    """The settings of a resource. Raises ApiError with this message if there is none."""
+    settings = workspace.resources.get(kind, id_)
+    if settings is None:
+        raise missing(message)
+    return settings
+
+
 @dataclass(frozen=True)
 class Request:
     """An HTTP request.

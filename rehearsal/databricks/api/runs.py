@@ -10,7 +10,6 @@ from rehearsal.databricks import job
 from rehearsal.databricks.api import jobs
 from rehearsal.databricks.api.protocol import ApiError, Reply, Request, Routes, missing
 from rehearsal.databricks.compute import Compute
-from rehearsal.databricks.runs import FAILED
 from rehearsal.databricks.workspace import Json, Workspace, new_job_id
 
 KNOWN = {"job_id", "job_parameters", "notebook_params", "idempotency_token", "queue"}
@@ -43,7 +42,7 @@ class Run:
             return RUNNING
         state = self.ended.states.get(key, job.EXCLUDED)
         if state == job.FAILED:
-            return failed(FAILED.removeprefix("failed with message: "))
+            return failed(job.TASK_FAILED)
         return {"life_cycle_state": "TERMINATED", "result_state": state}
 
     @property
@@ -53,7 +52,7 @@ class Run:
             return RUNNING
         if not self.ended.failed:
             return SUCCESS
-        return failed("; ".join(f"Task {key} {FAILED}" for key in self.ended.errors))
+        return failed(self.ended.message)
 
     @property
     def tasks(self) -> dict[str, str]:

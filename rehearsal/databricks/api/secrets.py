@@ -3,7 +3,8 @@
 docs.databricks.com/api/workspace/secrets
 """
 
-from rehearsal.databricks.api.protocol import ApiError, Reply, Request, Routes, missing
+from rehearsal.databricks.api import protocol
+from rehearsal.databricks.api.protocol import ApiError, Reply, Request, Routes
 from rehearsal.databricks.workspace import Json, Workspace
 
 KIND = "secret_scopes"
@@ -12,10 +13,7 @@ API = "/api/2.0/secrets"
 
 def found(workspace: Workspace, name: str) -> Json:
     """A scope. Raises ApiError."""
-    scope = workspace.resources.get(KIND, name)
-    if scope is None:
-        raise missing(f"Scope {name} does not exist!")
-    return scope
+    return protocol.found(workspace, KIND, name, f"Scope {name} does not exist!")
 
 
 def create(workspace: Workspace, request: Request) -> Reply:
@@ -23,8 +21,7 @@ def create(workspace: Workspace, request: Request) -> Reply:
     name = request.json["scope"]
     if workspace.resources.get(KIND, name) is not None:
         raise ApiError(400, "RESOURCE_ALREADY_EXISTS", f"Scope {name} already exists!")
-    workspace.resources.put(KIND, name, {"name": name, "acls": {workspace.user: "MANAGE"}})
-    workspace.changed("create", KIND, name)
+    workspace.keep("create", KIND, name, {"name": name, "acls": {workspace.user: "MANAGE"}})
     return {}
 
 
@@ -38,8 +35,7 @@ def delete(workspace: Workspace, request: Request) -> Reply:
     """Deletes a scope."""
     name = request.json["scope"]
     found(workspace, name)
-    workspace.changed("delete", KIND, name)
-    workspace.resources.delete(KIND, name)
+    workspace.delete(KIND, name)
     return {}
 
 
@@ -54,8 +50,7 @@ def put_acl(workspace: Workspace, request: Request) -> Reply:
     asked = request.json
     scope = found(workspace, asked["scope"])
     scope["acls"][asked["principal"]] = asked["permission"]
-    workspace.resources.put(KIND, asked["scope"], scope)
-    workspace.changed("update", KIND, asked["scope"])
+    workspace.keep("update", KIND, asked["scope"], scope)
     return {}
 
 
@@ -64,8 +59,7 @@ def delete_acl(workspace: Workspace, request: Request) -> Reply:
     asked = request.json
     scope = found(workspace, asked["scope"])
     scope["acls"].pop(asked["principal"], None)
-    workspace.resources.put(KIND, asked["scope"], scope)
-    workspace.changed("update", KIND, asked["scope"])
+    workspace.keep("update", KIND, asked["scope"], scope)
     return {}
 
 
