@@ -15,6 +15,7 @@ import pytest
 from rehearsal import leaks, play
 from rehearsal.aws.execution import Answer, Execution
 from rehearsal.databricks import real_client
+from rehearsal.databricks.workspace import Resources
 
 Rehearse = Callable[..., AbstractContextManager[play.Rehearsal]]
 
@@ -176,20 +177,28 @@ def in_prod(played: play.Rehearsal) -> list[str]:
     return sorted(path.name for path in workspace(played).rglob("*") if path.is_file())
 
 
+def resources_in_prod(played: play.Rehearsal) -> Resources:
+    """The jobs, pipelines and so on of production's workspace."""
+    return Resources(workspace(played) / "resources")
+
+
+def jobs_in_prod(played: play.Rehearsal) -> dict[str, dict[str, Any]]:
+    """The jobs of production's workspace, by ID."""
+    return {id_: settings for id_, settings, _ in resources_in_prod(played).list("jobs")}
+
+
 def job_in_prod(played: play.Rehearsal) -> dict[str, Any]:
     """The settings of the sample job in production's workspace."""
-    jobs = json.loads((workspace(played) / "resources.json").read_text())["jobs"].values()
+    jobs = jobs_in_prod(played).values()
     (job,) = (job for job in jobs if not job["name"].startswith("[qa]"))
     return job
 
 
 def by_hand(played: play.Rehearsal) -> None:
     """Somebody changes the job in production's workspace."""
-    file = workspace(played) / "resources.json"
-    resources = json.loads(file.read_text())
-    (job,) = (job for job in resources["jobs"].values() if not job["name"].startswith("[qa]"))
-    job["max_concurrent_runs"] = 7
-    file.write_text(json.dumps(resources))
+    jobs = jobs_in_prod(played).items()
+    ((id_, job),) = ((i, job) for i, job in jobs if not job["name"].startswith("[qa]"))
+    resources_in_prod(played).put("jobs", id_, job | {"max_concurrent_runs": 7})
 
 
 def said(execution: Execution, stage: str) -> str:

@@ -29,6 +29,7 @@ from rehearsal.databricks.api.workspace_api import WorkspaceApi
 from rehearsal.databricks.compute import Outcome
 from rehearsal.databricks.errors import Unreachable
 from rehearsal.databricks.identities import Identity
+from rehearsal.databricks.workspace import Resources
 from test_bundle import find_client
 
 DATA = json.loads((Path(__file__).parent / "data/client-recordings.json").read_text())
@@ -570,18 +571,17 @@ def test_what_depends_on_a_failed_resource_is_not_deployed(default, rendering_of
     assert f"cannot create resources.{pipeline}: INJECTED" in ran.stderr
     dependency = f"dependency failed: resources.{pipeline}"
     assert f"cannot create resources.{job}: {dependency}" in ran.stderr
-    assert not list(home.glob("*/resources.json"))
+    assert not list(home.glob("*/resources"))
 
 
 def test_what_somebody_changed_by_hand_is_in_the_plan(recorded_bundle, client, home):
     pack_wheel(recorded_bundle)
     assert client("bundle", "deploy", "-t", "qa").exit_code == 0
-    file = home / "workspace.example/resources.json"
-    remote = json.loads(file.read_text())
-    (job,) = [j for j in remote["jobs"].values() if "trigger" in j]
+    remote = Resources(home / "workspace.example/resources")
+    ((id_, job),) = [(i, job) for i, job, _ in remote.list("jobs") if "trigger" in job]
     job["trigger"]["periodic"]["interval"] = 9
-    remote["pipelines"] = {}
-    file.write_text(json.dumps(remote))
+    remote.put("jobs", id_, job)
+    shutil.rmtree(home / "workspace.example/resources/pipelines")
 
     plan = json.loads(client("bundle", "plan", "-t", "qa", "-o", "json").stdout)["plan"]
 

@@ -6,6 +6,7 @@ deploys without running the job.
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from rehearsing import (
     fail,
     in_prod,
     job_in_prod,
+    jobs_in_prod,
     line_with,
     said,
     workspace,
@@ -320,15 +322,10 @@ def test_drift_is_what_somebody_changed_by_hand(deploying: Path, rehearsal) -> N
         assert "could not compare production with what was deployed" in played.mails[-1]
 
 
-def jobs_in_prod(played: play.Rehearsal) -> dict[str, dict]:
-    """The jobs of production's workspace, by ID."""
-    return json.loads((workspace(played) / "resources.json").read_text())["jobs"]
-
-
 def delete_in_prod(played: play.Rehearsal) -> None:
     """Somebody deletes every job and pipeline of production's workspace."""
-    file = workspace(played) / "resources.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"jobs": {}, "pipelines": {}}))
+    for kind in ("jobs", "pipelines"):
+        shutil.rmtree(workspace(played) / "resources" / kind)
 
 
 def push_killed(played: play.Rehearsal, after: int) -> None:

@@ -25,6 +25,8 @@ NUMBER = re.compile(rf"\bupstream/{PRODUCT} upstream-version/(\d+)\b")
 PINNED = re.compile(r"(?m)^DATABRICKS_CLI_VERSION=(\S+)")
 # Otherwise the old client becomes the new one, if there is one on PATH.
 ITSELF = {"DATABRICKS_CLI_DO_NOT_EXECUTE_NEWER_VERSION": "1"}
+# The client asks a workspace 15 things a second at most: loopback needs no such care.
+UNHURRIED = {"DATABRICKS_RATE_LIMIT": "1000"}
 VERSION = re.compile(r"Databricks CLI v(\S+)")
 # The options whose value may be an argument of its own.
 VALUED = {
@@ -64,7 +66,7 @@ def become(client: str, home: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / number).write_text(json.dumps(note), encoding="utf-8")
     names = {"DATABRICKS_SDK_UPSTREAM": PRODUCT, "DATABRICKS_SDK_UPSTREAM_VERSION": number}
-    os.execve(client, [client, *sys.argv[1:]], os.environ | names)
+    os.execve(client, [client, *sys.argv[1:]], os.environ | names | UNHURRIED)
 
 
 def call(arguments: list[str]) -> tuple[str, str]:

@@ -5,8 +5,7 @@ home/faults.json             the failures that a test asks for (see `Storage.fau
 home/calls.jsonl             every sign-in, plan and change (see calls.py)
 home/<host>/issued.json      the access tokens that were issued; only their SHA-256
 home/<host>/files/           "/" of the workspace's file system
-home/<host>/resources.json   {kind: {id: settings}}: what the workspace has, whoever made it
-home/<host>/creators.json    {id: user}: who made it
+home/<host>/resources/<kind>/<id>.json   what the workspace has, and who made it
 """
 
 import copy
@@ -18,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from rehearsal.databricks import calls
 from rehearsal.databricks.errors import ClientError
@@ -145,25 +144,31 @@ TASK_DEFAULTS: Json = {"email_notifications": {}, "timeout_seconds": 0, "run_if"
 
 
 class Resources:
-    """The jobs, pipelines and so on of a workspace: settings by kind and id."""
+    """The jobs, pipelines and so on of a workspace: a file for each, so that many stay fast."""
 
-    def __init__(self, file: Path, user: str = "") -> None:
-        self._file, self._user = file, user
-        self._settings: dict[str, dict[str, Json]] = read_json(file, {})
-        self._creators: dict[str, str] = read_json(file.with_name("creators.json"), {})
+    def __init__(self, folder: Path, user: str = "") -> None:
+        self._folder, self._user = folder, user
+
+    def _file(self, kind: str, id_: str) -> Path:
+        return self._folder / kind / f"{quote(id_, safe='')}.json"
+
+    def _read(self, kind: str, id_: str) -> Json:
+        """Settings and creator of a resource; nothing if there is no such resource."""
+        return dict(read_json(self._file(kind, id_), {}))
 
     def list(self, kind: str) -> Iterator[tuple[str, Json, str]]:
-        """ID, settings and creator of each resource of a kind; the creator is "" if not known."""
-        for id_, settings in self._settings.get(kind, {}).items():
-            yield id_, settings, self.creator(id_)
+        """ID, settings and creator of each resource of a kind."""
+        for file in sorted((self._folder / kind).glob("*.json")):
+            kept = read_json(file, {})
+            yield unquote(file.stem), kept["settings"], kept["creator"]
 
-    def creator(self, id_: str) -> str:
-        """Who made a resource; "" if that is not known."""
-        return self._creators.get(id_, "")
+    def creator(self, kind: str, id_: str) -> str:
+        """Who made a resource; "" if there is no such resource."""
+        return str(self._read(kind, id_).get("creator", ""))
 
     def get(self, kind: str, id_: str) -> Json | None:
         """The settings of a resource as they were set; None if there is no such resource."""
-        return copy.deepcopy(self._settings.get(kind, {}).get(id_))
+        return self._read(kind, id_).get("settings")
 
     def describe(self, kind: str, id_: str) -> Json | None:
         """The settings of a resource as the service shows them, with its defaults."""
@@ -178,15 +183,12 @@ class Resources:
 
     def put(self, kind: str, id_: str, settings: Json) -> None:
         """Creates or replaces a resource."""
-        self._settings.setdefault(kind, {})[id_] = settings
-        write_json(self._file, self._settings)
-        self._creators.setdefault(id_, self._user)
-        write_json(self._file.with_name("creators.json"), self._creators)
+        creator = self.creator(kind, id_) or self._user
+        write_json(self._file(kind, id_), {"creator": creator, "settings": settings})
 
     def delete(self, kind: str, id_: str) -> None:
         """Deletes a resource if it exists."""
-        self._settings.setdefault(kind, {}).pop(id_, None)
-        write_json(self._file, self._settings)
+        self._file(kind, id_).unlink(missing_ok=True)
 
 
 class Workspace:
@@ -195,7 +197,7 @@ class Workspace:
     def __init__(self, storage: Storage, user: str) -> None:
         self.storage, self.user = storage, user
         self.files = Files(storage.folder / "files")
-        self.resources = Resources(storage.folder / "resources.json", user)
+        self.resources = Resources(storage.folder / "resources", user)
 
     def record(self, command: str, what: str) -> None:
         """Notes a call for the rehearsal's summary."""

@@ -24,7 +24,7 @@ def found(workspace: Workspace, id_: str) -> Json:
 
 def shown(workspace: Workspace, id_: str, settings: Json) -> Json:
     """A job as the API shows it."""
-    creator = workspace.resources.creator(id_)
+    creator = workspace.resources.creator("jobs", id_)
     return {"job_id": int(id_), "creator_user_name": creator, "settings": settings}
 
 

@@ -69,7 +69,7 @@ class Collection:
         message = f"{self.kind} '{id_}' does not exist."
         settings = protocol.found(workspace, self.kind, id_, message)
         return (
-            {"owner": workspace.resources.creator(id_)}
+            {"owner": workspace.resources.creator(self.kind, id_)}
             | settings
             | self.shown
             | {self.id_field: id_}

@@ -29,10 +29,11 @@ def get(workspace: Workspace, request: Request) -> Reply:
 
 
 def owner(workspace: Workspace, request: Request) -> list[Json]:
-    """The rights of a new object."""
-    if request.fields["type"] not in OWNED:
+    """The rights of a new object; none if nobody made it."""
+    object_type = request.fields["type"]
+    creator = workspace.resources.creator(object_type, request.fields["id"])
+    if object_type not in OWNED or not creator:
         return []
-    creator = workspace.resources.creator(request.fields["id"])
     kind = "service_principal_name" if APPLICATION_ID.fullmatch(creator) else "user_name"
     return [{kind: creator, "level": "IS_OWNER"}]
 

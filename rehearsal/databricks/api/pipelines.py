@@ -38,7 +38,7 @@ def get(workspace: Workspace, request: Request) -> Reply:
     id_ = request.fields["id"]
     pipeline = found(workspace, id_)
     beside = {name: pipeline.pop(name) for name in NOT_IN_SPEC if name in pipeline}
-    creator = workspace.resources.creator(id_)
+    creator = workspace.resources.creator("pipelines", id_)
     return beside | {
         "pipeline_id": id_,
         "name": pipeline.get("name", ""),
