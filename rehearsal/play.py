@@ -42,6 +42,14 @@ sys.path.insert(0, {root!r})
 from rehearsal.machine.warm import call
 sys.exit(call({address!r}, {first!r} + sys.argv[1:], os.getcwd(), dict(os.environ)))
 """
+# What `make stack` uploads of cicd/, below a line with the object's metadata.
+PACK = """\
+import sys
+from ops import delivery
+body = delivery.archive()
+label = f"{delivery.DIGEST} {delivery.digest_of(body)}\\n"
+sys.stdout.buffer.write(label.encode() + body)
+"""
 Say = Callable[[str], None]
 T = TypeVar("T")
 
@@ -112,18 +120,19 @@ class Rehearsal:
 
     def deploy_cicd(self) -> None:
         """Puts cicd/ where the pipeline takes it from, packed by the repository's own code."""
-        program = "import sys; from ops.delivery import archive; sys.stdout.buffer.write(archive())"
         result = subprocess.run(
-            [sys.executable, "-c", program],
+            [sys.executable, "-c", PACK],
             cwd=self.repository,
             env=self.working_copy.environment,
             capture_output=True,
         )
         if result.returncode:
             raise Unplayable(f"cicd/ could not be packed:\n{result.stderr.decode()}")
+        label, _, body = result.stdout.partition(b"\n")
+        name, digest = label.decode().split()
         bucket = self.aws.stack.ref("CicdBucket")
         s3 = self.aws.client("s3")
-        s3.put_object(Bucket=bucket, Key="cicd.zip", Body=result.stdout)
+        s3.put_object(Bucket=bucket, Key="cicd.zip", Body=body, Metadata={name: digest})
 
     def make(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Runs the repository's `make` as its operator would, against this account."""
@@ -131,7 +140,7 @@ class Rehearsal:
         return subprocess.run(
             ["make", *arguments, f"STACK={stack.name}", f"REGION={stack.region}"],
             cwd=self.repository,
-            env=self.working_copy.environment | self.aws.environment(),
+            env=self.working_copy.environment | self.network.environment() | self.aws.environment(),
             input=stdin,
             capture_output=True,
             text=True,

@@ -73,6 +73,12 @@ def test_operators_commands_during_a_rehearsal(deploying: Path, rehearsal) -> No
         with pytest.raises(ClientError, match="InvalidApprovalToken"):
             reject_late(played, token)
 
+        doctor = make(played, "doctor")
+        assert f"my-data-project, main is at {first.commit[:8]}" in doctor
+        assert "all that make stack needs" in doctor and "as cicd/stack.yml has them" in doctor
+        assert "the pipeline runs this folder's" in doctor
+        assert doctor.count("answers (HTTP 401, as expected without a credential)") == 2
+
         edit(played.repository, JOB, "0 0 6 * * ?", "0 30 7 * * ?")
         played.working_copy.push(played.branch)
         make(played, "start")

@@ -105,6 +105,14 @@ class CodeCommit:
 
     # ---- The API: https://docs.aws.amazon.com/codecommit/latest/APIReference/API_Operations.html
 
+    def get_branch(self, request: Request) -> Shape:
+        """GetBranch"""
+        branch = request.parameters["branchName"]
+        head = self.head(branch)
+        if not head:
+            raise AwsError("BranchDoesNotExistException", branch)
+        return {"branch": {"branchName": branch, "commitId": head}}
+
     def get_commit(self, request: Request) -> Shape:
         """GetCommit"""
         commit = request.parameters["commitId"]
@@ -162,4 +170,8 @@ class CodeCommit:
 
     def operations(self) -> Mapping[str, Operation]:
         """What is answered here."""
-        return {"GetCommit": self.get_commit, "PostCommentForPullRequest": self.post_comment}
+        return {
+            "GetBranch": self.get_branch,
+            "GetCommit": self.get_commit,
+            "PostCommentForPullRequest": self.post_comment,
+        }

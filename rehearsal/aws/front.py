@@ -193,8 +193,11 @@ class Front:
             self.decide(request)
             operation = self.operations.get(service, {}).get(request.operation)
             if operation is None:
-                return self.to_moto(environ, start)
+                return self.to_moto(environ, start, request)
             return protocols.answer(request, operation(request), start)
+        except NotImplementedError:
+            unknown = f"the rehearsal's account does not know {request.action}; AWS does"
+            return protocols.refuse(service, AwsError("NotImplemented", unknown, 501), start)
         except AwsError as error:
             return protocols.refuse(service, error, start)
 
@@ -211,7 +214,11 @@ class Front:
         for right in required(request, self.facts):
             self.authorizer.require(request.role, right.action, right.resource, **right.context)
 
-    def to_moto(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
-        """What moto answers."""
+    def to_moto(
+        self, environ: Environ, start: StartResponse, request: Request | None = None
+    ) -> Iterable[bytes]:
+        """What moto answers. Raises NotImplementedError for what it does not know."""
+        if request and request.service == "cloudformation":
+            raise NotImplementedError  # moto has no such stack, and would say so
         response: Iterable[bytes] = self.moto(environ, start)
         return response

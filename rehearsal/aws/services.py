@@ -1,4 +1,4 @@
-"""The small services: CloudFormation for the one stack, SNS's topics, STS's identity tokens."""
+"""The small services: CloudFormation for the one stack, SNS's topics, who calls and may do what."""
 
 import base64
 import functools
@@ -12,9 +12,10 @@ from rehearsal.aws.errors import AwsError
 from rehearsal.aws.events import EventBus, Message
 from rehearsal.aws.front import Operation, audience
 from rehearsal.aws.protocols import Request, Shape
-from rehearsal.aws.stack import Stack
+from rehearsal.aws.stack import ACCOUNT, Stack
 
 CREATED = "2026-01-01T00:00:00Z"
+OPERATOR = "operator"  # the name of the person whose commands these are
 
 
 def describe_stacks(stack: Stack, request: Request) -> Shape:
@@ -27,11 +28,20 @@ def describe_stacks(stack: Stack, request: Request) -> Shape:
     description = {
         "StackName": stack.name,
         "StackStatus": "CREATE_COMPLETE",
+        "Parameters": [parameter(stack, name) for name in stack.source.get("Parameters", {})],
         "Outputs": outputs,
         "StackId": stack.id,
         "CreationTime": CREATED,
     }
     return {"Stacks": [description]}
+
+
+def parameter(stack: Stack, name: str) -> Shape:
+    """A parameter of the stack as DescribeStacks shows it."""
+    declared = stack.source["Parameters"][name]
+    value = stack.parameters.get(name, declared.get("Default", ""))
+    shown = "****" if str(declared.get("NoEcho")).lower() == "true" else value
+    return {"ParameterKey": name, "ParameterValue": shown}
 
 
 def list_stack_resources(stack: Stack, request: Request) -> Shape:
@@ -78,12 +88,30 @@ class Sns:
         self.mails.append(message.input)
 
 
+def get_caller_identity(stack: Stack, request: Request) -> Shape:
+    """https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html"""
+    arn = f"arn:aws:iam::{ACCOUNT}:user/{OPERATOR}"
+    if request.role:
+        arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/{stack.ref(request.role)}/rehearsal"
+    return {"UserId": "AIDAREHEARSAL", "Account": ACCOUNT, "Arn": arn}
+
+
+def simulate_principal_policy(request: Request) -> Shape:
+    """Allows everything: no policy restricts the operator of a rehearsal.
+
+    https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
+    """
+    actions = [text for key, text in request.parameters.items() if key.startswith("ActionNames.")]
+    results = [{"EvalActionName": action, "EvalDecision": "allowed"} for action in actions]
+    return {"EvaluationResults": results, "IsTruncated": "false"}
+
+
 def get_web_identity_token(stack: Stack, request: Request) -> Shape:
     """https://docs.aws.amazon.com/STS/latest/APIReference/API_GetWebIdentityToken.html"""
     now, parameters = int(time.time()), request.parameters
     claims = {
         "iss": "https://rehearsal.tokens.sts.global.api.aws",
-        "sub": stack.arn(request.role) if request.role else "operator",
+        "sub": stack.arn(request.role) if request.role else OPERATOR,
         "aud": audience(parameters),
         "iat": now,
         "exp": now + int(parameters.get("DurationSeconds", 300)),
@@ -107,5 +135,9 @@ def operations(stack: Stack, sns: Sns) -> dict[str, Mapping[str, Operation]]:
             "ListStackResources": functools.partial(list_stack_resources, stack),
         },
         "sns": {"Publish": sns.publish},
-        "sts": {"GetWebIdentityToken": functools.partial(get_web_identity_token, stack)},
+        "iam": {"SimulatePrincipalPolicy": simulate_principal_policy},
+        "sts": {
+            "GetCallerIdentity": functools.partial(get_caller_identity, stack),
+            "GetWebIdentityToken": functools.partial(get_web_identity_token, stack),
+        },
     }

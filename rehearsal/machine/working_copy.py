@@ -29,8 +29,9 @@ class WorkingCopy:
         self.git("init", "--quiet")
 
     def set_default_branch(self, branch: str) -> None:
-        """Sets the remote's default branch: in CodeCommit, the first one that is pushed."""
+        """Sets the default branch, here and in the remote: in CodeCommit the first one pushed."""
         head = ["symbolic-ref", "HEAD", f"refs/heads/{branch}"]
+        self.git(*head)
         subprocess.run(["git", "--git-dir", self.remote, *head], check=True)
 
     def git(self, *arguments: str) -> str:
