@@ -406,6 +406,11 @@ def job(name: str, creator: str, id_: int) -> Entry:
     return {"job_id": id_, "creator_user_name": creator, "settings": {"name": name}}
 
 
+def named(name: str) -> Entry:
+    """An entry that creates a resource of this name."""
+    return {"action": "create", "new_state": {"value": {"name": name}}}
+
+
 def of_bundle(entry: Entry, file: str) -> Entry:
     """A job that belongs to the deployment of some bundle."""
     deployment = {"deployment": {"kind": "BUNDLE", "metadata_file_path": file}}
@@ -431,13 +436,23 @@ def test_a_job_that_no_state_knows_is_not_created_again(build: Build, kind: str)
 
 def test_a_pipeline_that_no_state_knows_is_not_created_again(build: Build) -> None:
     name = r"it's 100\%"
-    entry = {"action": "create", "new_state": {"value": {"name": name}}}
+    entry = named(name)
     build.workspace("pipelines", pipeline(name, "deployer", "4-2"))
     code, log = build.deploy(text(pipelines__x=entry), text(pipelines__x=entry))
     assert (code, build.deployments) == (1, [])
     assert "its ID is 4-2. Delete it (databricks pipelines delete 4-2)" in log
     calls = (build.root / "calls").read_text()
     assert "pipelines list-pipelines --filter name LIKE 'it_s 100_%' -o json" in calls
+
+
+@pytest.mark.parametrize(("count", "lists"), [(20, 20), (21, 1)])
+def test_many_new_jobs_are_looked_for_in_one_list(build: Build, count: int, lists: int) -> None:
+    build.workspace("jobs", job("job 19", "deployer", 42), job("job 99", "deployer", 43))
+    plan = text(**{f"jobs__x{n}": named(f"job {n}") for n in range(count)})
+    code, log = build.deploy(plan, plan)
+    assert (code, sum(call.startswith("jobs list") for call in build.calls)) == (1, lists)
+    assert log.count("would be created, but") == log.count("jobs.x19 would be created") == 1
+    assert "its ID is 42" in log
 
 
 @pytest.mark.parametrize(

@@ -145,23 +145,23 @@ def _advice(status: int, host: str) -> str:
 
 
 def list_jobs(session: Session) -> None:
-    """databricks jobs list --name NAME -o json"""
+    """databricks jobs list [--name NAME] -o json"""
     name = session.options.name
     session.connect()
     show(
         [
             {"job_id": int(id_), "creator_user_name": creator, "settings": settings}
             for id_, settings, creator in session.workspace.resources.list("jobs")
-            if settings["name"].lower() == name.lower()
+            if name is None or settings["name"].lower() == name.lower()
         ]
     )
 
 
 def list_pipelines(session: Session) -> None:
-    """databricks pipelines list-pipelines --filter "name LIKE 'NAME'" -o json"""
-    match = re.fullmatch(r"name LIKE '([^']*)'", session.options.filter or "")
+    """databricks pipelines list-pipelines [--filter "name LIKE 'NAME'"] -o json"""
+    match = re.fullmatch(r"name LIKE '([^']*)'", session.options.filter or "name LIKE '%'")
     if not match:
-        raise NotSupported("pipelines list-pipelines without such a filter")
+        raise NotSupported("pipelines list-pipelines with another filter")
     pattern = re.escape(match[1]).replace("_", ".").replace("%", ".*")
     session.connect()
     show(

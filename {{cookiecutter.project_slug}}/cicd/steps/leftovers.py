@@ -14,15 +14,24 @@ from client import PROD, Stop, answer
 
 # The field with the ID of a resource, by kind.
 IDS = {"jobs": "job_id", "pipelines": "pipeline_id"}
+LISTS = {"jobs": ["jobs", "list"], "pipelines": ["pipelines", "list-pipelines"]}
+MANY = 20  # of more names than that, one list of all that the workspace has is the quicker one
 GUIDE = "docs/operations.md#when-a-deployment-was-cut-off"
 
 
-def listed(kind: str, name: str) -> list[dict[str, Any]]:
-    """Returns the workspace's jobs or pipelines of about this name. Raises Stop."""
+def listed(kind: str, names: set[str]) -> list[dict[str, Any]]:
+    """Returns the workspace's jobs or pipelines, of about these names or all. Raises Stop."""
+    calls = [LISTS[kind]] if len(names) > MANY else [named(kind, name) for name in sorted(names)]
+    items = [item for call in calls for item in answer(*call)]
+    return list({item[IDS[kind]]: item for item in items}.values())
+
+
+def named(kind: str, name: str) -> list[str]:
+    """Returns the call that lists the jobs or pipelines of about this name."""
     if kind == "jobs":
-        return list(answer("jobs", "list", "--name", name))
+        return [*LISTS[kind], "--name", name]
     pattern = re.sub(r"['\\]", "_", name)  # `_` matches any character
-    return list(answer("pipelines", "list-pipelines", "--filter", f"name LIKE '{pattern}'"))
+    return [*LISTS[kind], "--filter", f"name LIKE '{pattern}'"]
 
 
 def metadata(resource: dict[str, Any]) -> str:
@@ -40,10 +49,15 @@ def is_leftover(item: dict[str, Any], new: dict[str, Any], user: str) -> bool:
     )
 
 
-def own(kind: str, new: dict[str, Any], user: str) -> list[str]:
-    """Returns the IDs of the objects that the deployment would create a second time."""
+def own(kind: str, resources: dict[str, dict[str, Any]], user: str) -> list[tuple[str, str]]:
+    """Returns key and ID of each object of a kind that the deployment would create again."""
+    new = {key: value for key, value in resources.items() if value and key.startswith(f"{kind}.")}
+    there = listed(kind, {value["name"] for value in new.values()})
     return [
-        str(item[IDS[kind]]) for item in listed(kind, new["name"]) if is_leftover(item, new, user)
+        (key, str(item[IDS[kind]]))
+        for key, value in new.items()
+        for item in there
+        if is_leftover(item, value, user)
     ]
 
 
@@ -77,10 +91,8 @@ def orphans(plan: plans.Plan) -> list[str]:
     return [
         f"{key} would be created, but this deployer has one of that name already: its ID is {id_}."
         f" Delete it (databricks {kind} delete {id_}), or adopt it"
-        for key, new in resources.items()
-        if new
-        for kind in [key.split(".")[0]]
-        for id_ in own(kind, new, user)
+        for kind in IDS
+        for key, id_ in own(kind, resources, user)
         if id_ not in known(plan)
     ]
 
