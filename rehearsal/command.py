@@ -14,6 +14,7 @@ from rehearsal.aws.execution import Action, Answer, Execution, Stage
 from rehearsal.databricks import real_client, spark
 from rehearsal.databricks.calls import recorded
 from rehearsal.leaks import search, written
+from rehearsal.machine.network import refusal
 from rehearsal.play import DATABRICKS, Rehearsal, Unplayable, check_repository, opened
 from rehearsal.promises import broken, not_run
 from rehearsal.screen import Screen, review, summary
@@ -39,6 +40,13 @@ def options() -> argparse.Namespace:
         help=f"the Databricks client, or {STAND_IN}; if not given, the one on PATH if it has the"
         f" version that cicd/tools.env pins, else {STAND_IN}",
     )
+    parser.add_argument(
+        "--allow-host",
+        metavar="HOST",
+        action="append",
+        default=[],
+        help="let builds reach this host too, beside package indexes; may be repeated",
+    )
     parser.add_argument("--region", default="us-east-1", help="the AWS region to play")
     return parser.parse_args()
 
@@ -56,6 +64,7 @@ def main() -> int:
         )
         chosen.quick = True
     settings = {"region": chosen.region, "quick": chosen.quick, "keep": chosen.keep}
+    settings["hosts"] = chosen.allow_host
     try:
         client, which = the_client(chosen.path, chosen.client)
         console.print(which, soft_wrap=True)
@@ -117,6 +126,8 @@ class Player:
             self.console.print(f"[red]{message}[/]")
             return 1
         self.console.print(summary(played, started))
+        for host in played.network.refused:
+            self.console.print(f"[yellow]{escape(refusal(host))}[/]", soft_wrap=True)
         kept = self.keeps_secrets()
         return self.conclude(execution) or int(not kept)
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from rehearsal.credentials import Credentials, new_id
 from rehearsal.databricks import identities, real_client, spark
 from rehearsal.databricks.api.workspace_api import WorkspaceApi
 from rehearsal.machine.caches import cache_variables
+from rehearsal.machine.indexes import index_urls
 from rehearsal.machine.network import Network, releases, releases_host
 from rehearsal.machine.surroundings import undisturbed
 from rehearsal.machine.warm import server
@@ -71,6 +72,7 @@ class Options:
     engine: bool = True
     operator: bool = True
     client: Path | None = None  # the Databricks client; None is the stand-in
+    hosts: Sequence[str] = ()  # that builds may reach beside package indexes
 
 
 @dataclass
@@ -211,13 +213,15 @@ def start(path: Path, home: Path, options: Options, running: contextlib.ExitStac
     copy_repository(path, home / "repository")
     working_copy = WorkingCopy(home / "repository", home / "codecommit.git")
     working_copy.init()
+    network = running.enter_context(Network(home, index_urls(working_copy.folder), options.hosts))
+    working_copy.environment |= network.environment()
     locking = None  # in the background, as the account does not need it
     if options.operator:
         locking = running.enter_context(working_copy.locking())
     if options.engine:
         names = catalogs(working_copy.folder)
-        running.enter_context(spark.start(home, options.quick, names))
-    network = running.enter_context(Network(home))
+        env = os.environ | network.environment()
+        running.enter_context(spark.start(home, options.quick, names, env))
     stack = read_stack(working_copy.folder, path.resolve().name, options.region)
     account = running.enter_context(Account(stack, working_copy.remote))
     codebuild = CodeBuild(account, home / "builds", build_settings(home, network, options))

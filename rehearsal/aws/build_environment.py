@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,9 @@ TOOLS = ("git", "make", "curl", "unzip", "java")  # what the image has, wherever
 IMAGE = Path(sys.prefix, "image")  # made by the first build, used by all
 
 
-def make_image(folder: Path, aws: Path) -> None:
+def make_image(folder: Path, aws: Path, network: dict[str, str]) -> None:
     """Makes a build's image in `folder`; `aws` is its AWS client."""
-    copy_environment(python_image(), folder)
+    copy_environment(python_image(os.environ | network), folder)
     (folder / "bin/aws").symlink_to(aws)
     for tool in TOOLS:
         path = shutil.which(tool)
@@ -36,13 +36,13 @@ def make_image(folder: Path, aws: Path) -> None:
             (folder / "bin" / tool).symlink_to(path)
 
 
-def python_image() -> Path:
+def python_image(env: Mapping[str, str]) -> Path:
     """An environment with pip, which nothing is installed into."""
     with FileLock(f"{IMAGE}.lock"):
         if not IMAGE.is_dir():
             part = IMAGE.with_suffix(".part")
             venv = ["venv", "--quiet", "--clear", "--relocatable", "--seed"]
-            subprocess.run([UV, *venv, "--python", sys.executable, part], check=True)
+            subprocess.run([UV, *venv, "--python", sys.executable, part], env=env, check=True)
             part.rename(IMAGE)
     return IMAGE
 

@@ -236,7 +236,7 @@ class Run:
         download(context)
         self.spec = read_buildspec(context)
         variables = environment(context, self.spec, self.settings.extra)
-        make_image(context.folder.image, self.settings.aws)
+        make_image(context.folder.image, self.settings.aws, self.settings.extra)
         variables |= self.settings.overrides  # last: no buildspec brings Java back with --quick
         self.commands = Commands(context, self.spec, variables, self.log)
 

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def engine_pins(pyproject: dict[str, Any]) -> dict[str, list[str]]:
     return {"spark": pyproject["dependency-groups"]["spark"], "quick": quick}
 
 
-def prepare(engine: str = "spark") -> Path:
+def prepare(engine: str = "spark", env: Mapping[str, str] | None = None) -> Path:
     """Return the interpreter of an engine's environment ("spark", "quick"); make it if necessary.
 
     Raises RuntimeError without Java for Spark, CalledProcessError if uv fails.
@@ -70,22 +70,28 @@ def prepare(engine: str = "spark") -> Path:
     with FileLock(f"{folder}.lock"):
         if not installed.is_file() or json.loads(installed.read_text()) != pins:
             venv = ["venv", "--quiet", "--clear", "--python", sys.executable]
-            subprocess.run([UV, *venv, folder], check=True)
+            subprocess.run([UV, *venv, folder], env=env, check=True)
             install = ["pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
-            subprocess.run([UV, *install, *pins], check=True)
+            subprocess.run([UV, *install, *pins], env=env, check=True)
             installed.write_text(json.dumps(pins))
     return python
 
 
 @contextlib.contextmanager
-def start(home: Path, quick: bool, catalogs: Sequence[str] = ("qa", "prod")) -> Iterator[None]:
+def start(
+    home: Path,
+    quick: bool,
+    catalogs: Sequence[str] = ("qa", "prod"),
+    env: Mapping[str, str] | None = None,
+) -> Iterator[None]:
     """Start the engine in the background, with `catalogs` and `samples`; stop it at the end.
 
-    Tasks wait until the server is up and samples.nyctaxi.trips is there. Raises what prepare does.
+    `env` is what its packages are installed with. Tasks wait until the server is up and
+    samples.nyctaxi.trips is there. Raises what prepare does.
     """
     home, names = home.resolve(), sorted({*catalogs, "samples"})
     (home / "tasks").mkdir(parents=True, exist_ok=True)
-    name, python = ("duckdb", prepare("quick")) if quick else ("spark", prepare("spark"))
+    name, python = ("duckdb", prepare("quick", env)) if quick else ("spark", prepare("spark", env))
     files = {catalog: str(home / f"{catalog}.duckdb") for catalog in names}
     tasks = str(warm.server(python, "rehearsal.databricks.task.program"))
     engine = {"name": name, "python": str(python), "uv": str(UV), "catalogs": files, "tasks": tasks}
@@ -120,6 +126,7 @@ def _serve(home: Path, python: Path, catalogs: Sequence[str]) -> subprocess.Pope
     main = "org.apache.spark.sql.connect.service.SparkConnectServer"
     submit = [str(spark / "bin/spark-submit"), "--master", "local[2]"]
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "JAVA_HOME") if name in os.environ}
+    kept["SPARK_LOCAL_IP"] = "127.0.0.1"  # else it asks the network for the machine's name
     with open(folder / "log", "wb") as log:
         return subprocess.Popen(
             [

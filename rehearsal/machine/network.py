@@ -1,12 +1,13 @@
 """The builds' way to the outside: a proxy on loopback that answers for some hosts itself.
 
 Builds speak HTTPS to the workspaces and to the place of the client's releases. The proxy ends TLS
-for those names, with certificates of an authority that only these builds trust, and passes
-everything else on, so that package registries are reached as ever.
+for those names, with certificates of an authority that only these builds trust. It passes on what
+goes to package indexes, and refuses every other host by name.
 """
 
 import base64
 import contextlib
+import functools
 import hashlib
 import http.client
 import http.server
@@ -19,14 +20,17 @@ import ssl
 import threading
 import urllib.request
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import trustme
 
+from rehearsal.machine.gate import reach
+from rehearsal.machine.indexes import host
 from rehearsal.machine.surroundings import LOOPBACK
 
+GUARD = Path(__file__).parent / "guard"
 # method, path with query, headers, body -> status, body
 Answer = Callable[[str, str, dict[str, str], bytes], tuple[int, bytes]]
 
@@ -34,22 +38,24 @@ Answer = Callable[[str, str, dict[str, str], bytes], tuple[int, bytes]]
 class Network:
     """The proxy. `hosts` are those that it answers for itself; `with Network(home) as network`.
 
-    `gone` cuts every connection, as a failing network does.
+    `indexes` are the addresses of package indexes, `allowed` more hosts that builds may reach.
+    `gone` cuts every connection, as a failing network does; `refused` are the hosts that were
+    asked for in vain, in order.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(
+        self, home: Path, indexes: Collection[str] = (), allowed: Collection[str] = ()
+    ) -> None:
         self.hosts: dict[str, Answer] = {}
+        self.indexes = indexes
+        self.allowed = {*allowed, *map(host, indexes)}
+        self.refused: dict[str, None] = {}
         self.gone = False
         self.authority = trustme.CA()
         self.contexts: dict[str, ssl.SSLContext] = {}
         self.bundle = home / "certificates.pem"
-        network = self
-
-        class Handler(_Handler):
-            def do_CONNECT(self) -> None:
-                self.connect(network)
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        handler = type("Handler", (_Handler,), {"network": self})
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
 
     def __enter__(self) -> "Network":
@@ -69,10 +75,25 @@ class Network:
     def environment(self) -> dict[str, str]:
         """The variables that send a build's tools through the proxy and make them trust it."""
         url = f"http://127.0.0.1:{self.server.server_port}"
-        proxy = {"HTTPS_PROXY": url, "https_proxy": url}
+        schemes = ("HTTP_PROXY", "HTTPS_PROXY", "PIP_PROXY", "http_proxy", "https_proxy")
+        proxy = dict.fromkeys(schemes, url)
         local = {"NO_PROXY": LOOPBACK, "no_proxy": LOOPBACK}
         names = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT")
-        return proxy | local | dict.fromkeys(names, str(self.bundle))
+        # Else Spark asks the network for the address of the machine's name.
+        guard = {"PYTHONPATH": str(GUARD), "SPARK_LOCAL_IP": "127.0.0.1"}
+        return proxy | local | guard | dict.fromkeys(names, str(self.bundle))
+
+    def reaches(self, host: str) -> bool:
+        """Whether builds may reach a host; notes it if not."""
+        if host in self.allowed or host in self.file_hosts:
+            return True
+        self.refused[host] = None
+        return False
+
+    @functools.cached_property
+    def file_hosts(self) -> set[str]:
+        """The hosts of the files that the indexes list: one page of each index is read for them."""
+        return {found for index in self.indexes for found in linked_hosts(index, self)}
 
     def context(self, host: str) -> ssl.SSLContext:
         """A TLS context with a certificate for a host."""
@@ -85,35 +106,61 @@ class Network:
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    error_message_format, error_content_type = "%(message)s\n", "text/plain"
+    network: Network
+    answer: Answer | None = None  # of the host that the client speaks to, after CONNECT
 
-    def connect(self, network: Network) -> None:
+    def do_CONNECT(self) -> None:
         host, _, port = self.path.rpartition(":")
-        answer = network.hosts.get(host)
-        if network.gone:
-            self.close_connection = True
+        self.close_connection = True
+        if self.network.gone:
             return
-        if answer is None:
-            self.tunnel(host, int(port))
+        self.answer = self.network.hosts.get(host)
+        if self.answer is None:
+            if far := self.reach(host, int(port)):
+                self.send_response(200)
+                self.end_headers()
+                self.tunnel(far)
             return
         self.send_response(200)
         self.end_headers()
-        self.answer = answer
-        self.connection = network.context(host).wrap_socket(self.connection, server_side=True)
+        self.connection = self.network.context(host).wrap_socket(self.connection, server_side=True)
         self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb", 0)
         self.close_connection = False
         while not self.close_connection:
             self.handle_one_request()
 
-    def tunnel(self, host: str, port: int) -> None:
-        """Passes bytes both ways until one side ends."""
-        self.close_connection = True
+    def reach(self, host: str, port: int) -> socket.socket | None:
+        """A connection to a host; None if there is none, and then the client has been told why."""
+        host = host.strip("[]")
+        if not self.network.reaches(host):
+            self.send_error(403, refusal(host))
+            return None
         try:
-            far = connection(host, port)
-        except OSError:
-            self.send_error(502)
+            return reach(host, port)
+        except OSError as error:
+            self.send_error(502, f"{host} cannot be reached: {error}")
+            return None
+
+    def forward(self) -> None:
+        """Passes a request on that came without TLS, and the answer back."""
+        target = urlsplit(self.path)
+        self.close_connection = True
+        body = self.body()
+        far = self.reach(str(target.hostname), target.port or 80)
+        if far is None:
             return
-        self.send_response(200)
-        self.end_headers()
+        path = target._replace(scheme="", netloc="").geturl() or "/"
+        for name in ("Connection", "Proxy-Connection", "Transfer-Encoding", "Content-Length"):
+            del self.headers[name]
+        fields = [f"{name}: {value}" for name, value in self.headers.items()]
+        fields += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
+        head = "\r\n".join([f"{self.command} {path} HTTP/1.1", *fields])
+        far.sendall(head.encode("latin-1") + body)
+        self.tunnel(far)
+
+    def tunnel(self, far: socket.socket) -> None:
+        """Passes bytes both ways until one side ends."""
         near = self.connection
         with far, contextlib.suppress(OSError):
             while True:
@@ -135,6 +182,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return b"".join(chunks)
 
     def respond(self) -> None:
+        if self.answer is None:
+            self.forward()
+            return
         body = self.body()
         try:
             status, text = self.answer(self.command, self.path, dict(self.headers.items()), body)
@@ -152,23 +202,38 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def connection(host: str, port: int) -> socket.socket:
-    """A connection to a host, through the user's own proxy if there is one. Raises OSError."""
-    proxy = urlsplit(urllib.request.getproxies().get("https", ""))
-    if not proxy.hostname or urllib.request.proxy_bypass(host):
-        return socket.create_connection((host, port), timeout=30)
-    far = socket.create_connection((proxy.hostname, proxy.port or 80), timeout=30)
-    lines = [f"CONNECT {host}:{port} HTTP/1.1", f"Host: {host}:{port}"]
-    if proxy.username:
-        pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-        lines.append(f"Proxy-Authorization: Basic {base64.b64encode(pair.encode()).decode()}")
-    far.sendall("\r\n".join([*lines, "", ""]).encode())
-    answer = http.client.HTTPResponse(far, method="CONNECT")
-    answer.begin()
-    if answer.status != 200:
-        far.close()
-        raise OSError(f"the proxy {proxy.hostname} answers {answer.status}")
-    return far
+def refusal(host: str) -> str:
+    """What a client is told that may not reach a host."""
+    return f"{host} is refused: builds reach package indexes only; to let them: --allow-host {host}"
+
+
+LINK = re.compile(rb'href=["\']?(https?://[^"\'\s>]+)', re.I)
+
+
+def linked_hosts(index: str, network: Network) -> set[str]:
+    """The hosts that an index's page of pip links to; none if there is no such page.
+
+    https://packaging.python.org/en/latest/specifications/simple-repository-api/
+    """
+    place = urlsplit(index)
+    netloc = place.netloc.rpartition("@")[2]
+    request = urllib.request.Request(
+        place._replace(netloc=netloc, path=f"{place.path.rstrip('/')}/pip/").geturl()
+    )
+    if place.username:
+        pair = f"{unquote(place.username)}:{unquote(place.password or '')}"
+        request.add_header("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}")
+    proxies = dict.fromkeys(("http", "https"), network.environment()["https_proxy"])
+    trust = ssl.create_default_context(cafile=network.bundle)
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler(proxies), urllib.request.HTTPSHandler(context=trust)
+    )
+    try:
+        with opener.open(request, timeout=10) as page:
+            links = LINK.findall(page.read())
+    except (OSError, ValueError):
+        return set()
+    return {host(link.decode(errors="replace")) for link in links}
 
 
 RELEASES = "https://github.com/databricks/cli/releases/download"  # unless tools.env says otherwise

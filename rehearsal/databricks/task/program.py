@@ -25,6 +25,7 @@ from typing import Any
 
 from rehearsal.databricks.task import duckdb_engine, spark_engine
 from rehearsal.databricks.task.notebook import UnsupportedHere, find, run_notebook
+from rehearsal.machine.guard.sitecustomize import NetworkRefused
 
 WORKSPACE = re.compile(r"/+Workspace(?=/|$)")
 PATH_PARAMETER = re.compile(r"\b(?:path|src|dst)\b")
@@ -224,8 +225,20 @@ def _is_of_duckdb(error: BaseException) -> bool:
     return any(name.partition(".")[0] in STAND_INS for name in [source, *frames])
 
 
+def _refused(error: BaseException) -> NetworkRefused | None:
+    """The refused connection that an error comes from, if it does."""
+    cause: BaseException | None = error
+    while cause:
+        if isinstance(cause, NetworkRefused):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
 def _report(error: BaseException) -> str:
-    """An error with its trace, from the user's code on."""
+    """An error with its trace, from the user's code on; of what needs a network, that it does."""
+    if refused := _refused(error):
+        return f"UnsupportedHere: {refused}\n"
     frames, package = error.__traceback__, str(Path(__file__).parent)
     while frames and frames.tb_next and frames.tb_frame.f_code.co_filename.startswith(package):
         frames = frames.tb_next

@@ -1,0 +1,1 @@
+"""A folder for PYTHONPATH: the Python of builds imports its `sitecustomize` first."""
