@@ -1,6 +1,7 @@
 """rehearse PATH: plays what a push to a rendered repository would start."""
 
 import argparse
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -14,7 +15,9 @@ from rehearsal.aws.execution import Action, Answer, Execution, Stage
 from rehearsal.databricks import real_client, spark
 from rehearsal.databricks.calls import recorded
 from rehearsal.leaks import search, written
+from rehearsal.machine.disk import full
 from rehearsal.machine.network import refusal
+from rehearsal.machine.process import Stopped
 from rehearsal.play import DATABRICKS, Rehearsal, Unplayable, check_repository, opened
 from rehearsal.promises import broken, not_run
 from rehearsal.screen import Screen, review, summary
@@ -73,15 +76,17 @@ def main() -> int:
         console.print(which, soft_wrap=True)
         return code
     except Unplayable as error:
-        console.print(f"[red]{error}[/]")
+        console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
     except Unsupported as error:
         console.print(f"[red]The rehearsal does not play this:[/] {error}")
     except AwsError as error:
         console.print(f"[red]AWS would refuse this:[/] {error}")
         return 1
-    except KeyboardInterrupt:
-        console.print(f"\nStopped.{'' if chosen.keep else ' Nothing is left of this rehearsal.'}")
-        return 130
+    except Stopped as stopped:
+        with contextlib.suppress(OSError):  # a terminal that was closed
+            rest = "" if chosen.keep else " Nothing is left of this rehearsal."
+            console.print(f"\nStopped.{rest}")
+        return stopped.code
     return 2
 
 
@@ -179,6 +184,8 @@ class Player:
         self.console.print(f"[red]Stopped in {where}.[/] No later stage has run.")
         if stage:
             self.show_failure(stage)
+        if message := full(self.played.home):
+            self.console.print(f"[red]{escape(message)}[/]", soft_wrap=True)
         return 1
 
     def show_not_run(self, tasks: list[str], count: int) -> bool:

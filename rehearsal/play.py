@@ -27,12 +27,16 @@ from rehearsal.credentials import Credentials, new_id
 from rehearsal.databricks import identities, real_client, spark
 from rehearsal.databricks.api.workspace_api import WorkspaceApi
 from rehearsal.machine.caches import cache_variables
+from rehearsal.machine.disk import full, remove
 from rehearsal.machine.indexes import index_urls
 from rehearsal.machine.network import Network, releases, releases_host
+from rehearsal.machine.process import group
 from rehearsal.machine.surroundings import undisturbed
 from rehearsal.machine.warm import server
 from rehearsal.machine.working_copy import WorkingCopy, copy_repository
 
+PROGRAMS = ("bash", "curl", "git", "make", "unzip")  # what people and builds use
+LONGEST = 40  # characters of a stack's name: with more, names of buckets would be too long
 DATABRICKS = "databricks"  # the folder of all workspaces
 ROOT = Path(__file__).parent.parent
 CLIENT = """\
@@ -139,14 +143,18 @@ class Rehearsal:
     def make(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Runs the repository's `make` as its operator would, against this account."""
         stack = self.aws.stack
-        return subprocess.run(
-            ["make", *arguments, f"STACK={stack.name}", f"REGION={stack.region}"],
+        command = ["make", *arguments, f"STACK={stack.name}", f"REGION={stack.region}"]
+        with group(
+            command,
             cwd=self.repository,
-            env=self.working_copy.environment | self.network.environment() | self.aws.environment(),
-            input=stdin,
-            capture_output=True,
+            env=self.working_copy.environment | self.aws.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-        )
+        ) as process:
+            output, errors = process.communicate(stdin)
+        return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
     def send(self, branch: str) -> list[object]:
         """Pushes what the working copy holds; returns what the push's event has started."""
@@ -183,6 +191,9 @@ def check_repository(path: Path) -> None:
     for needed in (path / "cicd/stack.yml", path / "databricks.yml"):
         if not needed.is_file():
             raise Unplayable(f"{needed}: not there; is {path} a rendered repository?")
+    for program in PROGRAMS:
+        if not shutil.which(program):
+            raise Unplayable(f"{program} is not on PATH; install it: a rehearsal needs it")
 
 
 @contextlib.contextmanager
@@ -200,11 +211,15 @@ def opened(path: Path, say: Say = lambda _: None, **options: Any) -> Iterator[Re
             played = start(path, home, chosen, running)
             played.seconds["set-up"] = time.monotonic() - started
             yield played
+    except Exception as error:
+        if message := full(home):
+            raise Unplayable(message) from error
+        raise
     finally:
         if chosen.keep:
             say(f"Kept: {home}")
         else:
-            shutil.rmtree(home, ignore_errors=True)
+            remove(home)
 
 
 def start(path: Path, home: Path, options: Options, running: contextlib.ExitStack) -> Rehearsal:
@@ -222,7 +237,7 @@ def start(path: Path, home: Path, options: Options, running: contextlib.ExitStac
         names = catalogs(working_copy.folder)
         env = os.environ | network.environment()
         running.enter_context(spark.start(home, options.quick, names, env))
-    stack = read_stack(working_copy.folder, path.resolve().name, options.region)
+    stack = read_stack(working_copy.folder, stack_name(path), options.region)
     account = running.enter_context(Account(stack, working_copy.remote))
     codebuild = CodeBuild(account, home / "builds", build_settings(home, network, options))
     api = serve_builds(account, codebuild)
@@ -242,6 +257,12 @@ def warm_client(module: str, *first: str) -> str:
     """A program that has a server do its work: the module's main, with these arguments first."""
     address = str(server(sys.executable, module))
     return CLIENT.format(python=sys.executable, root=str(ROOT), address=address, first=list(first))
+
+
+def stack_name(path: Path) -> str:
+    """The stack's name: the folder's, as far as CloudFormation takes it."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", path.resolve().name).strip("-")[:LONGEST]
+    return name if name[:1].isalpha() else f"stack-{name}".strip("-")
 
 
 def read_stack(repository: Path, name: str, region: str) -> Stack:

@@ -126,7 +126,6 @@ def _serve(home: Path, python: Path, catalogs: Sequence[str]) -> subprocess.Pope
     main = "org.apache.spark.sql.connect.service.SparkConnectServer"
     submit = [str(spark / "bin/spark-submit"), "--master", "local[2]"]
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "JAVA_HOME") if name in os.environ}
-    kept["SPARK_LOCAL_IP"] = "127.0.0.1"  # else it asks the network for the machine's name
     with open(folder / "log", "wb") as log:
         return subprocess.Popen(
             [

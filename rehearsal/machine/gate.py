@@ -21,7 +21,9 @@ from base64 import b64encode
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-NEW_USER, NEW_NETWORK = 0x10000000, 0x40000000  # CLONE_NEWUSER, CLONE_NEWNET
+NEW_USER = 0x10000000  # CLONE_NEWUSER
+NEW_NETWORK = 0x40000000 | 0x04000000  # CLONE_NEWNET, and CLONE_NEWUTS for a name of its own
+NAME = b"localhost"  # Java looks up the address of the machine's name, and nobody answers in there
 GET_FLAGS, SET_FLAGS, UP = 0x8913, 0x8914, 1  # SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP
 TIMEOUT = 30  # seconds until a host has to answer
 gates: list[socket.socket] = []  # this process's one, if it is behind one
@@ -70,6 +72,8 @@ def leave_network() -> None:
         Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1", encoding="ascii")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1", encoding="ascii")
+    if libc.sethostname(NAME, len(NAME)):
+        raise OSError(ctypes.get_errno(), "sethostname")
     with socket.socket() as anyone:
         name = b"lo".ljust(16, b"\0")
         answer = fcntl.ioctl(anyone, GET_FLAGS, struct.pack("16sh14x", name, 0))

@@ -79,8 +79,7 @@ class Network:
         proxy = dict.fromkeys(schemes, url)
         local = {"NO_PROXY": LOOPBACK, "no_proxy": LOOPBACK}
         names = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT")
-        # Else Spark asks the network for the address of the machine's name.
-        guard = {"PYTHONPATH": str(GUARD), "SPARK_LOCAL_IP": "127.0.0.1"}
+        guard = {"PYTHONPATH": str(GUARD)}
         return proxy | local | guard | dict.fromkeys(names, str(self.bundle))
 
     def reaches(self, host: str) -> bool:

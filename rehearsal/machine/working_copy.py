@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rehearsal.machine.caches import UV, cache_variables, shared_bytecode
+from rehearsal.machine.process import group
 
-IGNORED = shutil.ignore_patterns(".git", ".venv", "dist", "__pycache__", ".databricks")
+IGNORED = {".git", ".venv", "dist", "__pycache__", ".databricks"}
 PERSON = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com", "-c", "commit.gpgsign=false")
 # Variables of this process that would mislead a repository's own `make`.
 FOREIGN = ("AWS_", "DATABRICKS_", "MAKE", "MFLAGS", "VIRTUAL_ENV")
@@ -54,45 +55,50 @@ class WorkingCopy:
 
         Where that fails, the first `make` says why.
         """
-        with subprocess.Popen(
+        with group(
             [UV, "sync", "--quiet", "--only-group", "ops"],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as process:
-            try:
-                yield process
-            finally:
-                process.kill()
+            yield process
 
 
 def person_environment(folder: Path, home: Path) -> dict[str, str]:
     """The environment in which a person works with a repository."""
     variables = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
     variables |= cache_variables() | shared_bytecode(home, project=folder / ".venv")
+    variables["TMPDIR"] = str(home)  # uv leaves its locks in there
     variables["PATH"] = f"{Path(sys.prefix, 'bin')}{os.pathsep}{variables['PATH']}"
     return variables
 
 
 def copy_repository(path: Path, target: Path) -> None:
-    """Copies what git would commit of a repository, uncommitted changes included."""
-    names = committable(path)
-    if names is None:
-        shutil.copytree(path, target, ignore=IGNORED)
-        return
-    for name in names:
+    """Copies what git would commit of a repository, uncommitted changes included.
+
+    Of links, the files that they lead to: not what is missing, nor folders.
+    """
+    for name in committable(path):
         if (path / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path / name, target / name)
 
 
-def committable(path: Path) -> list[str] | None:
-    """The files that git would commit; None where the folder is no repository of its own."""
-    if not (path / ".git").exists():
-        return None
+def committable(path: Path) -> list[str]:
+    """The files that git would commit; where the folder is no repository of its own, nearly all."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=path, capture_output=True, text=True)
-    if listed.returncode:
-        return None
-    return [name for name in listed.stdout.split("\0") if name]
+    if (path / ".git").exists():
+        listed = subprocess.run(command, cwd=path, capture_output=True)
+        if listed.returncode == 0:
+            return [os.fsdecode(name) for name in listed.stdout.split(b"\0") if name]
+    return list(files(path))
+
+
+def files(path: Path) -> Iterator[str]:
+    """All files in a folder but what is never committed."""
+    for folder, folders, names in os.walk(path):
+        folders[:] = set(folders) - IGNORED
+        yield from (
+            os.path.relpath(os.path.join(folder, name), path) for name in set(names) - IGNORED
+        )
