@@ -5,7 +5,9 @@ what the fault is about; the full build, on Spark, has tests of its own.
 """
 
 import base64
+import errno
 import io
+import json
 import os
 import re
 import shutil
@@ -213,7 +215,12 @@ def hears_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def test_it_can_be_interrupted_and_leaves_nothing(deploying: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_it_can_be_ended_and_leaves_nothing(
+    deploying: Path, tmp_path: Path, number: int, code: int
+) -> None:
     command = [sys.executable, "-u", "-m", "rehearsal", deploying, "--quick", "--approve"]
     (tmp_path / "tmp").mkdir()
     process = subprocess.Popen(
@@ -230,12 +237,12 @@ def test_it_can_be_interrupted_and_leaves_nothing(deploying: Path, tmp_path: Pat
         line = process.stdout.readline()
         assert line, shown
         shown += line
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     rest, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, rest
+    assert process.returncode == code, rest
     assert rest.endswith("\nStopped. Nothing is left of this rehearsal.\n")
     assert "Traceback" not in rest
-    assert list((tmp_path / "tmp").glob("rehearsal-*")) == []
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_a_repository_that_a_team_has_changed(deploying: Path, rehearsal) -> None:
@@ -317,6 +324,78 @@ def test_the_users_environment_changes_nothing(deploying: Path) -> None:
         command, cwd=ROOT, env=os.environ | OF_THE_USER, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+ASCII = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "TERM": "dumb"}
+BUILD = {"version": 0.2}
+FAILING = "version: 0.2\nphases: {build: {commands: ['false']}}\n"
+
+
+@pytest.mark.parametrize("streams", ["<&-", ">&-", "2>&-"])
+def test_any_terminal_will_do(deploying: Path, tmp_path: Path, streams: str) -> None:
+    root = tmp_path / "a 'folder' \"of\" $mine: \u00e4"
+    deploying.rename(root)
+    (root / QA_SPEC).write_text(FAILING)
+    run = f'"$@" {streams}'
+    command = [sys.executable, "-m", "rehearsal", root, "--quick", "--approve"]
+    result = subprocess.run(
+        ["bash", "-c", run, "bash", *command],
+        cwd=ROOT,
+        env=os.environ | ASCII,
+        capture_output=True,
+    )
+    shown = (result.stdout + result.stderr).decode("ascii")
+    assert result.returncode == 1, shown
+    assert "Traceback" not in shown
+    marks = ["ok QA: build", "FAILED QA: DeployAndTest", "ok Source: Source"]
+    assert [mark in shown for mark in marks] == [False, *[streams != ">&-"] * 2]
+
+
+def test_output_that_cannot_be_written_is_said_in_one_line(deploying: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rehearsal", deploying, "--quick", "--approve"]
+    with open("/dev/full", "w") as output:
+        result = subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.PIPE, text=True)
+    assert result.returncode == 2
+    assert result.stderr == f"The output: {os.strerror(errno.ENOSPC)}\n"
+
+
+def mounts() -> bool:
+    """Whether this user may mount a file system, in a namespace of his own."""
+    command = ["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return bool(shutil.which("unshare")) and not subprocess.run(command).returncode
+
+
+@pytest.mark.skipif(not mounts(), reason="needs to mount a small disk")
+@pytest.mark.parametrize(
+    "command", [None, "head -c 1G /dev/zero >fill; for i in $(seq 999); do echo $i; done"]
+)
+def test_a_full_disk_ends_it_with_a_line(deploying: Path, tmp_path: Path, command) -> None:
+    text = (
+        FAILING
+        if command is None
+        else json.dumps(BUILD | {"phases": {"build": {"commands": [command]}}})
+    )
+    (deploying / QA_SPEC).write_text(text)
+    (tmp_path / "disk").mkdir()
+    size = "20m" if command is None else "150m"
+    script = (
+        f'mount -t tmpfs -o size={size} none "$TMPDIR" && "$@"; code=$?; ls "$TMPDIR"; exit $code'
+    )
+    rehearse = [sys.executable, "-m", "rehearsal", deploying, "--quick", "--approve"]
+    result = subprocess.run(
+        ["unshare", "-rm", "bash", "-c", script, "bash", *rehearse, "--client", "stand-in"],
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(tmp_path / "disk")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    why = f"{tmp_path}/disk is full: free some space there, or set TMPDIR to another folder\n"
+    assert why in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+    assert result.returncode in (1, 2)
+    left = result.stdout.partition(why)[2].splitlines()
+    assert [name for name in left if not name.startswith("Client: ")] == []
 
 
 def test_without_java_ci_fails_with_a_message(repository: Path) -> None:

@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,9 @@ from rehearsal.aws.errors import Unsupported
 from rehearsal.aws.events import transform
 from rehearsal.aws.protocols import Request
 from rehearsal.aws.stack import Stack
-from rehearsal.machine import gate, indexes
+from rehearsal.machine import gate, indexes, process
 from rehearsal.machine.network import Network
+from rehearsal.machine.working_copy import copy_repository
 from rehearsing import edit
 
 BUCKET = "arn:aws:s3:::bucket"
@@ -512,3 +514,60 @@ def test_a_body_in_chunks_is_read_whole(tmp_path: Path) -> None:
         for _ in range(2):  # what is left of the first would break the second
             through.request("POST", "/", iter([b"abc", b"def"]), encode_chunked=True)
             assert through.getresponse().read() == b"fedcba"
+
+
+# ---- The machine ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("git", [True, False])
+def test_what_is_no_file_is_not_copied(tmp_path: Path, git: bool) -> None:
+    root = tmp_path / "root"
+    (root / "src").mkdir(parents=True)
+    (root / "src/file").write_text("x")
+    (root / ".venv").mkdir()
+    (root / ".venv/program").write_text("x")
+    (root / ".gitignore").write_text(".venv\n")
+    (root / "link").symlink_to("src/file")
+    (root / "dangling").symlink_to("/nowhere")
+    (root / "loop").symlink_to("loop")
+    (root / "folder").symlink_to("/etc")
+    os.mkfifo(root / "fifo")
+    Path(os.fsdecode(bytes(root) + b"/f\xff")).write_text("x")
+    if git:
+        subprocess.run(["git", "init", "--quiet", root], check=True)
+    copy_repository(root, tmp_path / "copy")
+    names = {os.path.relpath(path, tmp_path / "copy") for path in (tmp_path / "copy").rglob("*")}
+    assert names == {".gitignore", "src", "src/file", "link", os.fsdecode(b"f\xff")}
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("my-data-project", "my-data-project"),
+        ("a space $and 'more'", "a-space-and-more"),
+        ("\u00e4\u00f6", "stack"),
+        ("-2026", "stack-2026"),
+        ("new\nline", "new-line"),
+        ("x" * 99, "x" * 40),
+    ],
+)
+def test_a_stack_has_a_name_that_cloudformation_takes(tmp_path, folder: str, name: str) -> None:
+    assert play.stack_name(tmp_path / folder) == name
+
+
+def test_a_program_ends_with_all_that_it_has_started(tmp_path: Path) -> None:
+    with process.group(["sh", "-c", "sleep 300 & echo $!; wait"], stdout=subprocess.PIPE) as made:
+        pid = int(made.stdout.readline())
+    with pytest.raises(ProcessLookupError):
+        for _ in range(50):
+            os.kill(pid, 0)
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize("missing", play.PROGRAMS)
+def test_a_program_that_is_missing_is_named(default: Path, tmp_path, monkeypatch, missing) -> None:
+    for name in set(play.PROGRAMS) - {missing}:
+        (tmp_path / name).symlink_to(shutil.which(name))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(play.Unplayable, match=f"{missing} is not on PATH; install it"):
+        play.check_repository(default)

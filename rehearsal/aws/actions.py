@@ -71,7 +71,8 @@ def run_s3_source(pipeline: Pipeline, execution: Execution, action: Action) -> N
 def archive(pipeline: Pipeline, commit: str) -> bytes:
     """A commit's files as a zip. Raises ActionFailed."""
     folder = str(pipeline.account.codecommit.folder)
-    command = ["git", "--git-dir", folder, "archive", "--format=zip", commit]
+    # Without compression: of a large file that is most of the time.
+    command = ["git", "--git-dir", folder, "archive", "--format=zip", "-0", commit]
     result = subprocess.run(command, capture_output=True)
     if result.returncode:
         raise ActionFailed(f"no commit {commit}: {result.stderr.decode().strip()}")

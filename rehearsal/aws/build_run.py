@@ -96,7 +96,8 @@ def read(output: IO[str] | None, say: Say) -> None:
     """Passes the output on, line by line."""
     assert output
     for line in output:
-        say(line.rstrip("\n"))
+        with contextlib.suppress(OSError):  # a full disk: the build must not wait for its reader
+            say(line.rstrip("\n"))
 
 
 class Commands:

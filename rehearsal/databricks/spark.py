@@ -103,6 +103,7 @@ def start(
     finally:
         if server:
             _stop(server)
+        warm.end_calls()
         boot.join(10)  # with the server its task has ended; it writes into home
 
 

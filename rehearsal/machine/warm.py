@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # typing's own takes as long to import as the rest of this mo
     from os import PathLike
     from pathlib import Path
 
+running: "set[int]" = set()  # the calls of this process that have not ended
+
 # The rest is imported where it is used: `call` is what a build waits for, a dozen times.
 
 
@@ -41,6 +43,7 @@ def call(
             pid = ""
             try:
                 pid = answer.readline()
+                running.add(int(pid or 0))
                 return int(answer.read() or 1)  # its end is the process's
             except ConnectionError:  # the server ended, and with it all calls
                 return 1
@@ -48,6 +51,14 @@ def call(
                 if pid:
                     _kill(int(pid))
                 raise
+            finally:
+                running.discard(int(pid or 0))
+
+
+def end_calls() -> None:
+    """Kill the calls of this process that have not ended."""
+    for pid in running - {0}:
+        _kill(pid)
 
 
 @contextlib.contextmanager

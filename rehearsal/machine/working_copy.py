@@ -12,7 +12,10 @@ from rehearsal.machine.caches import UV, cache_variables, shared_bytecode
 from rehearsal.machine.process import group
 
 IGNORED = {".git", ".venv", "dist", "__pycache__", ".databricks"}
-PERSON = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com", "-c", "commit.gpgsign=false")
+# Without compression: of a large file that is most of the time.
+SETTINGS = {"commit.gpgsign": "false", "core.compression": "0", "core.bigFileThreshold": "1m"}
+SETTINGS |= {"user.name": "Ada", "user.email": "ada@example.com"}
+PERSON = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
 # Variables of this process that would mislead a repository's own `make`.
 FOREIGN = ("AWS_", "DATABRICKS_", "MAKE", "MFLAGS", "VIRTUAL_ENV")
 
