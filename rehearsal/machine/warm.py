@@ -106,10 +106,10 @@ def server(python: "str | PathLike[str]", module: str) -> "Path":
     # A socket's path has at most 103 bytes on a Mac, 107 on Linux: not every TMPDIR leaves room.
     too_long = len(os.fsencode(tempfile.gettempdir())) > 70
     folder = Path(tempfile.mkdtemp(prefix="rehearsal-server-", dir="/tmp" if too_long else None))
-    running = contextlib.ExitStack()
-    running.callback(shutil.rmtree, folder, ignore_errors=True)
-    running.enter_context(serving(python, folder / "socket", module))
-    atexit.register(running.close)
+    servers = contextlib.ExitStack()
+    atexit.register(servers.close)  # first: Ctrl-C may come while the server starts
+    servers.callback(shutil.rmtree, folder, ignore_errors=True)
+    servers.enter_context(serving(python, folder / "socket", module))
     return folder / "socket"
 
 

@@ -73,7 +73,7 @@ def person_environment(folder: Path, home: Path) -> dict[str, str]:
     variables = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
     variables |= cache_variables() | shared_bytecode(home, project=folder / ".venv")
     variables["TMPDIR"] = str(home)  # uv leaves its locks in there
-    variables["PATH"] = f"{Path(sys.prefix, 'bin')}{os.pathsep}{variables['PATH']}"
+    variables["PATH"] = f"{Path(sys.prefix, 'bin')}{os.pathsep}{variables.get('PATH', os.defpath)}"
     return variables
 
 
