@@ -247,7 +247,9 @@ class Compute:
     def __init__(self, *_: object) -> None:
         pass
 
-    def notebook(self, path: str, parameters: dict[str, str], libraries: list[str]) -> Outcome:
+    def notebook(
+        self, path: str, parameters: dict[str, str], libraries: list[str], values: object
+    ) -> Outcome:
         """What a notebook prints."""
         error = "ValueError: no\nTraceback" if path == "/bad" else ""
         return Outcome(not error, f"{path} {parameters}", error)

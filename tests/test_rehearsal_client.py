@@ -60,7 +60,7 @@ class Compute:
             return Outcome(False, output.getvalue(), f"{type(error).__name__}: {error}\n{trace}")
         return Outcome(True, output.getvalue(), "")
 
-    def notebook(self, path, parameters, libraries) -> Outcome:
+    def notebook(self, path, parameters, libraries, values) -> Outcome:
         self.calls.append(("notebook", path, parameters, libraries))
         return self.run(lambda: runpy.run_path(str(self.files / f"{path[1:]}.py")))
 

@@ -25,11 +25,15 @@ INSTALL_VARIABLES = re.compile(r"PATH|HOME|LANG|(UV|PIP|SSL)_.*|(https?|no)_prox
 
 
 class Outcome(NamedTuple):
-    """How a task ended: what it printed; "Type: message" and the trace, or "" if it went well."""
+    """How a task ended: what it printed; "Type: message" and the trace, or "" if it went well.
+
+    `values` are the task values that it has set.
+    """
 
     ok: bool
     output: str
     error: str
+    values: Mapping[str, Any] = {}
 
 
 class Compute:
@@ -42,9 +46,19 @@ class Compute:
     def __init__(self, home: Path, files: Path, env: Mapping[str, str] = os.environ):
         self.home, self.files, self.env = home.resolve(), files.resolve(), env
 
-    def notebook(self, path: str, parameters: dict[str, str], libraries: list[str]) -> Outcome:
-        """Run a notebook in source format; its workspace path is with .py or without."""
-        return self._task("notebook", libraries, path=path, parameters=parameters)
+    def notebook(
+        self,
+        path: str,
+        parameters: dict[str, str],
+        libraries: list[str],
+        values: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Outcome:
+        """Run a notebook, whose path is with a suffix or without.
+
+        `values` are the task values of the tasks before it, by task and key.
+        """
+        details = {"path": path, "parameters": parameters, "values": values or {}}
+        return self._task("notebook", libraries, **details)
 
     def wheel(
         self, package: str, entry_point: str, parameters: list[str], libraries: list[str]
@@ -153,7 +167,8 @@ def run_task(home: Path, engine: Mapping[str, Any], request: Mapping[str, Any]) 
         if result.is_file():
             outcome = json.loads(result.read_text())
     files = request["files"]  # its readers know the workspace's paths only
-    return Outcome(outcome["ok"], output.replace(files, ""), outcome["error"].replace(files, ""))
+    output, error = (text.replace(files, "") for text in (output, outcome["error"]))
+    return Outcome(outcome["ok"], output, error, outcome.get("values", {}))
 
 
 def _call(address: str, arguments: list[str], folder: Path) -> None:

@@ -6,19 +6,21 @@ docs.databricks.com/aws/en/jobs/run-if
 import json
 import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
-from rehearsal.databricks.calls import TASK
+from rehearsal.databricks import reports
+from rehearsal.databricks.calls import TASK, recorded
 from rehearsal.databricks.compute import UNSUPPORTED, Compute, Outcome
 from rehearsal.databricks.errors import NotSupported
-from rehearsal.databricks.workspace import Json, Workspace
+from rehearsal.databricks.task.errors import failures
+from rehearsal.databricks.workspace import Json, Workspace, new_job_id
 
-JOB_PARAMETER = re.compile(r"\{\{\s*job\.parameters\.\[?([\w.-]+?)\]?\s*\}\}")
+REFERENCE = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
 TASK_FAILED = "Workload failed, see run output for details."
-INPUT = re.compile(r"\{\{\s*input(?:\.([\w-]+))?\s*\}\}")
 SUCCESS, FAILED, UPSTREAM, EXCLUDED = "SUCCESS", "FAILED", "UPSTREAM_FAILED", "EXCLUDED"
 DISABLED = "DISABLED"
 BAD = {FAILED, UPSTREAM}
@@ -32,6 +34,10 @@ RUN_IF: dict[str, Callable[[set[str]], bool]] = {
     "AT_LEAST_ONE_FAILED": lambda states: FAILED in states,
     "ALL_FAILED": lambda states: states == {FAILED},
 }
+# What Spark and DuckDB say of a table or schema that is not there.
+MISSING = re.compile(
+    r"(TABLE_OR_VIEW|SCHEMA)_NOT_FOUND|(Table|Schema) with name \S+ does not exist"
+)
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "EQUAL_TO": operator.eq,
     "NOT_EQUAL": operator.ne,
@@ -58,6 +64,7 @@ class JobRun:
 
     states: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
+    values: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     errors: dict[str, TaskError] = field(default_factory=dict)
     not_run: dict[str, str] = field(default_factory=dict)
     failed: bool = False
@@ -69,17 +76,25 @@ class JobRun:
 
 
 def run_job(
-    workspace: Workspace, compute: Compute, job: Json, parameters: dict[str, str]
+    workspace: Workspace,
+    compute: Compute,
+    job: Json,
+    parameters: dict[str, str],
+    ids: tuple[str, str] = ("", ""),
 ) -> JobRun:
-    """Runs a job with these parameters, and the job's defaults for the others."""
+    """Runs a job with these parameters, and the job's defaults for the others.
+
+    `ids` are the job's and the run's.
+    """
     defaults = {parameter["name"]: parameter["default"] for parameter in job.get("parameters", [])}
-    runner = _TaskRunner(workspace, compute, job, defaults | parameters)
+    run = JobRun()
+    references = References(job, run, defaults | parameters, ids)
+    runner = _TaskRunner(workspace, compute, job, references)
     tasks = {task["task_key"]: task for task in job.get("tasks", [])}
     needs = {
         key: [need["task_key"] for need in task.get("depends_on", [])]
         for key, task in tasks.items()
     }
-    run = JobRun()
     for key in TopologicalSorter(needs).static_order():
         state = state_before(tasks[key], run)
         if unknown := unknown_outcomes(tasks[key], run):
@@ -125,15 +140,84 @@ def need_state(need: Json, run: JobRun) -> str:
     return state
 
 
+class References:
+    """The dynamic values of a run of a job: `{{job.id}}`, `{{tasks.a.values.b}}` and so on.
+
+    docs.databricks.com/aws/en/jobs/dynamic-value-references
+    """
+
+    def __init__(
+        self, job: Json, run: JobRun, parameters: dict[str, str], ids: tuple[str, str]
+    ) -> None:
+        self.job, self.run, self.parameters = job, run, parameters
+        self.task, self.input = "", list[Any]()  # in a loop, the input of this iteration
+        self.started = datetime.now(UTC)
+        self.values: dict[str, Any] = {
+            "job.id": ids[0],
+            "job.run_id": ids[1],
+            "job.name": job.get("name", ""),
+            "job.repair_count": 0,
+            "task.execution_count": 1,
+            "job.trigger.type": "manual",
+        } | {f"job.start_time.{name}": value for name, value in self.times().items()}
+        self.values |= {"job_id": ids[0], "run_id": ids[1]}  # as they were called earlier
+
+    def times(self) -> dict[str, Any]:
+        """The parts of the time when the run started."""
+        started = self.started
+        names = ("year", "month", "day", "hour", "minute", "second")
+        return {
+            "iso_date": started.date().isoformat(),
+            "iso_datetime": started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "iso_weekday": started.isoweekday(),
+            "is_weekday": str(started.isoweekday() < 6).lower(),
+            "timestamp_ms": int(started.timestamp() * 1000),
+        } | {name: getattr(started, name) for name in names}
+
+    def fill(self, text: str) -> str:
+        """A text with its references replaced. Raises NotSupported for what is not played."""
+        return REFERENCE.sub(lambda match: shown(self.value(match[1], text)), text)
+
+    def value(self, name: str, text: str) -> Any:
+        """What a reference stands for. Raises NotSupported."""
+        match re.split(r"\.(?![^\[]*\])", name):
+            case ["job", "parameters", key] if key.strip("[]") in self.parameters:
+                return self.parameters[key.strip("[]")]
+            case ["input", *fields] if self.input:
+                return part(self.input[0], fields)
+            case ["tasks", task, "values", key] if key in self.run.values.get(task, {}):
+                return self.run.values[task][key]
+            case ["tasks", task, "result_state"] if task in self.run.states:
+                return self.run.states[task].lower()
+            case ["task", "name"]:
+                return self.task
+        if name in self.values:
+            return self.values[name]
+        raise NotSupported(f"the dynamic value reference in {text}")
+
+
+def part(value: Any, fields: list[str]) -> Any:
+    """A field of a value, or the value; None if there is none."""
+    for name in fields:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def shown(value: Any) -> str:
+    """A value as a parameter has it."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 class _TaskRunner:
     """Runs the tasks of one run of a job."""
 
     def __init__(
-        self, workspace: Workspace, compute: Compute, job: Json, parameters: dict[str, str]
+        self, workspace: Workspace, compute: Compute, job: Json, references: References
     ) -> None:
         self.workspace, self.compute = workspace, compute
-        self.job, self.parameters = job, parameters
-        self.looping, self.input = False, None  # the input of this iteration of a for-each task
+        self.job, self.references, self._fill = job, references, references.fill
         self.kinds: dict[str, Callable[[Json, list[str]], Outcome]] = {
             "notebook_task": self._notebook,
             "python_wheel_task": self._wheel,
@@ -147,18 +231,40 @@ class _TaskRunner:
     def run_into(self, run: JobRun, task: Json) -> None:
         """Runs a task, and notes what came of it; what cannot run here counts as done."""
         key = task["task_key"]
+        self.references.task = key
         try:
             outcome = self.run(task)
-            if outcome.error.startswith(UNSUPPORTED):
-                raise NotSupported(outcome.error.partition("\n")[0].removeprefix(UNSUPPORTED))
-        except NotSupported as reason:
-            self.leave_out(run, key, str(reason))
+            if reason := self.limit(outcome.error):
+                raise NotSupported(reason)
+        except NotSupported as limit:
+            self.leave_out(run, key, str(limit))
+            self.skip_tests(task, str(limit))
             return
         run.outputs[key], run.states[key] = outcome.output, SUCCESS
+        run.values[key] = outcome.values
         if not outcome.ok:
             message, _, trace = outcome.error.strip().partition("\n")
             run.errors[key], run.states[key] = TaskError(message, trace), FAILED
         self.record(key, "")
+
+    def limit(self, error: str) -> str:
+        """Why a task could not run on this machine; "" if it ran, or failed by itself."""
+        first = error.partition("\n")[0]
+        if error.startswith(UNSUPPORTED):
+            return first.removeprefix(UNSUPPORTED)
+        if error and all(MISSING.search(failure) for failure in failures(error)):
+            # It may be what a task would have made that was not run, in this job or in another one.
+            calls = recorded(self.workspace.storage.home)
+            left_out = [json.loads(call.what) for call in calls if call.command == TASK]
+            names = [task for task, reason in left_out if reason]
+            return f"{names[-1]}, which may make what it reads, was not run: {first}" * bool(names)
+        return ""
+
+    def skip_tests(self, task: Json, reason: str) -> None:
+        """Writes that tests were skipped, if a task of tests was not run (run_nutter.sh)."""
+        parameters = self.references.parameters
+        if "notebook_task" in task and parameters.get("results", "").startswith("/"):
+            reports.skip(self.workspace.files.locate(parameters["results"]), reason)
 
     def leave_out(self, run: JobRun, key: str, reason: str) -> None:
         """Notes a task that is not run here."""
@@ -196,34 +302,20 @@ class _TaskRunner:
                 return f"Library installation failed: {library} not found"
         return str(self.workspace.storage.fault("run").get("message", ""))
 
-    def _fill(self, text: str) -> str:
-        """A text with the values of the job's parameters. Raises NotSupported for other values."""
-        text = JOB_PARAMETER.sub(lambda match: self.parameters.get(match[1], match[0]), text)
-        if self.looping:
-            text = INPUT.sub(lambda match: self._input(match[1]), text)
-        if "{{" in text:
-            raise NotSupported(f"the dynamic value reference in {text}")
-        return text
-
-    def _input(self, name: str | None) -> str:
-        """The input of this iteration, or a field of it."""
-        value = self.input.get(name, "") if name and isinstance(self.input, dict) else self.input
-        if value is None:
-            return ""
-        return value if isinstance(value, str) else json.dumps(value)
-
     def _filled(self, values: dict[str, str]) -> dict[str, str]:
         """A task's own parameters under the job's, which take precedence.
 
         docs.databricks.com/aws/en/jobs/job-parameters
         """
-        return {name: self._fill(value) for name, value in (values | self.parameters).items()}
+        every = values | self.references.parameters
+        return {name: self._fill(value) for name, value in every.items()}
 
     def _notebook(self, notebook: Json, libraries: list[str]) -> Outcome:
         if notebook.get("source", "WORKSPACE") != "WORKSPACE":
             raise NotSupported(f"{notebook['notebook_path']} comes from another repository")
         parameters = self._filled(notebook.get("base_parameters", {}))
-        return self.compute.notebook(notebook["notebook_path"], parameters, libraries)
+        values = self.references.run.values
+        return self.compute.notebook(notebook["notebook_path"], parameters, libraries, values)
 
     def _wheel(self, wheel: Json, libraries: list[str]) -> Outcome:
         arguments = [self._fill(argument) for argument in wheel.get("parameters", [])]
@@ -253,7 +345,8 @@ class _TaskRunner:
         parameters = {
             name: self._fill(text) for name, text in task.get("job_parameters", {}).items()
         }
-        run = run_job(self.workspace, self.compute, job, parameters)
+        ids = (str(task["job_id"]), new_job_id())
+        run = run_job(self.workspace, self.compute, job, parameters, ids)
         errors = "\n".join(f"{key}: {error.message}" for key, error in run.errors.items())
         return Outcome(
             not run.failed, "\n".join(run.outputs.values()), errors if run.failed else ""
@@ -283,12 +376,10 @@ class _TaskRunner:
 
     def _iterations(self, task: Json, inputs: list[Any]) -> Iterator[Outcome]:
         """Runs a task once for each input."""
-        self.looping = True
-        try:
-            for self.input in inputs:
-                yield self._iteration(task)
-        finally:
-            self.looping = False
+        for each in inputs:
+            self.references.input = [each]
+            yield self._iteration(task)
+        self.references.input = []
 
     def _iteration(self, task: Json) -> Outcome:
         """Runs a task once."""

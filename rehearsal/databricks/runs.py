@@ -27,7 +27,7 @@ def run(session: Session, key: str) -> None:
     run_id = new_job_id()
     say(f"Run URL: {session.host}/jobs/{id_}/runs/{run_id}\n")
     _print_state(job["name"], "RUNNING")
-    job_run = run_job(session.workspace, compute, job, parameters)
+    job_run = run_job(session.workspace, compute, job, parameters, (id_, run_id))
     if job_run.failed:
         raise _failure(job["name"], job_run)
     _print_state(job["name"], "TERMINATED SUCCESS")

@@ -24,7 +24,6 @@ from typing import Any
 from filelock import FileLock
 
 from rehearsal.databricks.compute import START_LIMIT, run_task
-from rehearsal.databricks.task.spark_engine import unquoted
 from rehearsal.machine import warm
 
 # In a clone it is beside the package, in an installed package within it.
@@ -165,11 +164,10 @@ def _configuration(folder: Path, catalogs: Sequence[str]) -> dict[str, str]:
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
         "spark.ui.enabled": "false",
     }
-    # Spark's pipelines quote no names: a catalog whose name needs quotes has a second name.
-    for name in {*catalogs, *map(unquoted, catalogs)}:
+    for number, name in enumerate(catalogs):
         key = f"spark.sql.catalog.{name}"
         conf[key] = "org.apache.spark.sql.execution.datasources.v2.jdbc.JDBCTableCatalog"
-        conf[f"{key}.url"] = f"jdbc:derby:memory:{unquoted(name)};create=true"
+        conf[f"{key}.url"] = f"jdbc:derby:memory:catalog{number};create=true"
         conf[f"{key}.driver"] = "org.apache.derby.iapi.jdbc.AutoloadedDriver"
         # Strings are CLOBs in Derby, which it cannot compare or group by: that is left to Spark.
         for part in ("Predicate", "Aggregate", "Limit", "Offset", "TableSample"):

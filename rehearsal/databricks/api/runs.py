@@ -113,7 +113,8 @@ class Runs:
         """Runs a job to its end, whatever that is."""
         settings = workspace.resources.get("jobs", run.job_id) or run.settings
         try:
-            run.ended = job.run_job(workspace, self.compute(workspace), settings, parameters)
+            compute, ids = self.compute(workspace), (run.job_id, run.id_)
+            run.ended = job.run_job(workspace, compute, settings, parameters, ids)
         except Exception as error:  # else the client would wait for ever
             trace = traceback.format_exc()
             ours = job.TaskError(f"the rehearsal itself has failed: {error!r}", trace)

@@ -1,38 +1,25 @@
-"""Notebooks in source format, and what the runtime gives them: spark, dbutils, display."""
+"""Notebooks, and what the runtime gives them: spark, dbutils, display."""
 
+import linecache
 import os
+import re
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rehearsal.databricks.task import errors, sql
+from rehearsal.databricks.task.cells import Cell, cells
+from rehearsal.databricks.task.errors import UnsupportedHere
 
-class UnsupportedHere(NotImplementedError, AttributeError):
-    """What a workspace can do and this stand-in cannot; hasattr() says no to it."""
-
-
-# What Databricks' pyspark.pipelines has beyond open-source Spark's, or beyond DuckDB.
-ONLY_IN_A_WORKSPACE = {
-    *("append_flow", "create_sink", "create_streaming_table", "foreach_batch_sink"),
-    *("create_auto_cdc_flow", "create_auto_cdc_from_snapshot_flow", "apply_changes"),
-    *("expect", "expect_or_drop", "expect_or_fail"),
-    *("expect_all", "expect_all_or_drop", "expect_all_or_fail"),
-}
-
-
-def missing_in_pipelines(name: str) -> Any:
-    """Raises UnsupportedHere for what a workspace has, AttributeError for what nobody has."""
-    if name in ONLY_IN_A_WORKSPACE:
-        raise UnsupportedHere(f"pyspark.pipelines.{name}")
-    raise AttributeError(f"module 'pyspark.pipelines' has no attribute {name!r}")
+RunSql = Callable[[str, int], None]  # a text, and how many lines come before it
+SUFFIXES = ("", ".py", ".ipynb", ".sql", ".scala", ".r")
+PARAMETER = re.compile(r"(?<![:\w]):([A-Za-z_]\w*)")
 
 
 class NotebookExit(BaseException):
     """Carries the value of dbutils.notebook.exit past every `except Exception` of a notebook."""
-
-
-HEADER, CELL, MAGIC = "# Databricks notebook source", "# COMMAND ----------", "# MAGIC"
 
 
 class Part(types.SimpleNamespace):
@@ -63,11 +50,34 @@ class Widgets:
         return Part(
             part="dbutils.widgets",
             get=self.get,
+            getArgument=lambda name, default="": self.values.get(name, default),
             getAll=self.values.copy,
             remove=self.values.pop,
             removeAll=self.values.clear,
             **declared,
         )
+
+
+class TaskValues:
+    """The functions of dbutils.jobs.taskValues (docs.databricks.com/jobs/task-values).
+
+    `earlier` are other tasks' values by task and key, `own` what this task sets.
+    """
+
+    def __init__(self, earlier: dict[str, dict[str, Any]]) -> None:
+        self.earlier, self.own = earlier, dict[str, Any]()
+
+    def set(self, key: str, value: Any) -> None:
+        self.own[key] = value
+
+    def get(self, taskKey: str, key: str, default: Any = None, debugValue: Any = None) -> Any:
+        values = self.earlier.get(taskKey, {})
+        if key not in values and default is None:
+            raise ValueError(f"the task {taskKey} has set no value {key}, and there is no default")
+        return values.get(key, default)
+
+
+task_values = TaskValues({})  # of the task that this process runs
 
 
 def dbutils(notebook: Path, parameters: dict[str, str], spark: Any) -> Part:
@@ -82,17 +92,19 @@ def dbutils(notebook: Path, parameters: dict[str, str], spark: Any) -> Part:
     def leave(value: object = "") -> None:
         raise NotebookExit(str(value))
 
+    values = Part(part="dbutils.jobs.taskValues", get=task_values.get, set=task_values.set)
     return Part(
         part="dbutils",
         widgets=Widgets(parameters).part(),
         notebook=Part(part="dbutils.notebook", run=run, exit=leave),
         library=Part(part="dbutils.library", restartPython=lambda: None),
+        jobs=Part(part="dbutils.jobs", taskValues=values),
         fs=Part(part="dbutils.fs"),
         secrets=Part(part="dbutils.secrets"),
     )
 
 
-def display(value: Any) -> None:
+def display(value: Any, *_: object, **__: object) -> None:
     """Print a data frame as a table, anything else as Python shows it."""
     if hasattr(value, "show"):
         value.show(truncate=False)
@@ -101,12 +113,20 @@ def display(value: Any) -> None:
 
 
 def find(path: str, folder: Path) -> Path:
-    """Return a notebook's file: `path` is absolute or relative to `folder`, with .py or without."""
-    target = Path(os.path.realpath(folder / path))
-    for candidate in (target, Path(f"{target}.py"), Path(f"{target}.ipynb")):
+    """Return a notebook's file: `path` is absolute or relative to `folder`, its suffix optional."""
+    target = os.path.realpath(folder / path)
+    for suffix in SUFFIXES:
+        candidate = Path(target + suffix)
         if candidate.is_file():
             return candidate
     raise FileNotFoundError(f"no notebook {path}")
+
+
+def notebook_names(notebook: Path, parameters: dict[str, str], spark: Any) -> dict[str, Any]:
+    """Return the names that the runtime gives a notebook."""
+    tools = dbutils(notebook, parameters, spark)
+    names = {"spark": spark, "dbutils": tools, "display": display}
+    return names | {"getArgument": tools.widgets.getArgument, "displayHTML": display}
 
 
 def run_notebook(notebook: Path, parameters: dict[str, str], spark: Any) -> str | None:
@@ -115,7 +135,7 @@ def run_notebook(notebook: Path, parameters: dict[str, str], spark: Any) -> str 
     Its folder comes first on Python's path and is the working directory. Returns its exit value.
     """
     module = types.ModuleType("__main__")
-    vars(module).update(spark=spark, dbutils=dbutils(notebook, parameters, spark), display=display)
+    vars(module).update(notebook_names(notebook, parameters, spark))
     before = sys.modules["__main__"], sys.path[:], os.getcwd()
     sys.modules["__main__"] = module
     sys.path.insert(0, str(notebook.parent))
@@ -130,39 +150,58 @@ def run_notebook(notebook: Path, parameters: dict[str, str], spark: Any) -> str 
     return None
 
 
-def run_cells(notebook: Path, names: dict[str, Any]) -> None:
-    """Run a notebook in source format (docs.databricks.com/notebooks/notebook-format).
+def run_cells(notebook: Path, names: dict[str, Any], run_sql: RunSql | None = None) -> None:
+    """Run a notebook's cells; `run_sql` runs those in SQL, which are shown if it is not given.
 
-    Raises UnsupportedHere for another format, and for magics other than %md, %run and %pip.
+    Raises UnsupportedHere for magics that are not played, ValueError for what is no notebook.
     """
-    lines = notebook.read_text(encoding="utf-8").splitlines()
-    if lines[:1] != [HEADER]:
-        raise UnsupportedHere(f"{notebook}:1: not a notebook in source format: no {HEADER!r}")
-    starts = [0, *(number for number, line in enumerate(lines) if line.startswith(CELL))]
-    for start, end in zip(starts, [*starts[1:], None], strict=True):
-        cell = lines[start:end]
-        for number, magic, argument in _magics(cell):
-            _run_magic(notebook, start + number, magic, argument, names)
-        # As many empty lines as come before the cell: tracebacks name the right one.
-        exec(compile("\n" * start + "\n".join(cell), str(notebook), "exec"), names)
+
+    def show(text: str, before: int) -> None:
+        show_sql(names, text)
+
+    for cell in cells(notebook):
+        if cell.language == "python":
+            run_python(cell, names)
+        elif cell.language == "sql":
+            (run_sql or show)(cell.text, cell.before)
+        elif cell.language == "run":
+            run_cells(find(cell.text.strip(" '\""), notebook.parent), names, run_sql)
+        elif not cell.language.startswith("md"):
+            note(cell)
 
 
-def _magics(cell: list[str]) -> Iterator[tuple[int, str, str]]:
-    """Line number, name and argument of a cell's magics."""
-    for number, line in enumerate(cell, 1):
-        magic, _, argument = line.removeprefix(MAGIC).strip().partition(" ")
-        if magic.startswith("%md") and line.startswith(MAGIC):
-            return  # the rest of the cell is text
-        if magic and line.startswith(MAGIC):
-            yield number, magic, argument
+def run_python(cell: Cell, names: dict[str, Any]) -> None:
+    """Run a cell in Python. As many empty lines come before it as in its file, for tracebacks."""
+    text = "\n" * cell.before + cell.text
+    if " (code cell " in cell.place:  # there is no such file to show a line of
+        linecache.cache[cell.place] = (len(text), None, text.splitlines(True), cell.place)
+    exec(compile(text, cell.place, "exec"), names)
 
 
-def _run_magic(
-    notebook: Path, number: int, magic: str, argument: str, names: dict[str, Any]
-) -> None:
-    if magic == "%run":
-        run_cells(find(argument.strip(" '\""), notebook.parent), names)
-    elif magic in ("%pip", "%restart_python"):
-        print(f"noted, not run: {magic} {argument}")
+def note(cell: Cell) -> None:
+    """Print a magic that changes nothing here. Raises UnsupportedHere for others."""
+    argument = cell.text.partition("\n")[0]
+    text = f"%{cell.language} {argument}".strip()
+    if cell.language in ("pip", "restart_python", "load_ext", "autoreload", "matplotlib", "config"):
+        print(f"noted, not run: {text}")
+        if cell.language == "pip":
+            errors.noted.append(text)
     else:
-        raise UnsupportedHere(f"{notebook}:{number}: {magic} {argument}")
+        raise UnsupportedHere(f"{cell.place}:{cell.before + 1}: {text}")
+
+
+def show_sql(names: dict[str, Any], text: str) -> None:
+    """Run statements of SQL and show the last one's rows, which `_sqldf` has afterwards.
+
+    `:name` and `${name}` are the notebook's widgets.
+    """
+    spark, widgets = names["spark"], names["dbutils"].widgets.getAll()
+    frame = None
+    for statement in sql.statements(sql.filled(text, widgets.get)):
+        named = widgets.keys() & set(PARAMETER.findall(statement.text))
+        used = {name: widgets[name] for name in named}
+        frame = spark.sql(statement.text, args=used) if used else spark.sql(statement.text)
+    if frame is not None:
+        names["_sqldf"] = frame
+        if getattr(frame, "columns", None):
+            display(frame)

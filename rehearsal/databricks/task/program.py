@@ -23,8 +23,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rehearsal.databricks.task import duckdb_engine, spark_engine
-from rehearsal.databricks.task.notebook import UnsupportedHere, find, run_notebook
+from rehearsal.databricks.task import duckdb_engine, notebook, pipelines, spark_engine
+from rehearsal.databricks.task.errors import UnsupportedHere
+from rehearsal.databricks.task.notebook import find, run_notebook
 from rehearsal.machine.guard.sitecustomize import NetworkRefused
 
 WORKSPACE = re.compile(r"/+Workspace(?=/|$)")
@@ -87,8 +88,6 @@ class _Mapping:
 
 
 Request = dict[str, Any]
-STAND_INS = {"_duckdb", "duckdb", "sqlframe", "sqlglot"}  # of Spark, with --quick
-QUICK = "Because of --quick this ran on DuckDB; the whole rehearsal runs it on Spark.\n"
 
 
 def notebook_task(request: Request, spark: Any) -> None:
@@ -133,10 +132,13 @@ def pipeline_task(request: Request, spark: Any) -> None:
         raise FileNotFoundError(f"no source in {spec['libraries']}")
     if root := spec.get("root_path"):
         sys.path.insert(0, str(files / root.lstrip("/")))
-    create_schema(spark, spec["catalog"], spec["schema"])
+    engine, pipeline = ENGINES[request["engine"]["name"]], pipelines.Pipelines(spark)
+    engine.create_schema(spark, spec["catalog"], spec["schema"])
     for name, value in spec.get("configuration", {}).items():
         spark.conf.set(name, value)
-    ENGINES[request["engine"]["name"]].run_pipeline(spark, sources, request)
+    pipelines.read_streams_whole(spark)
+    pipelines.load(pipeline, sources)
+    pipelines.update(pipeline, engine)
 
 
 def _library_sources(library: dict[str, Any], files: Path) -> Iterator[Path]:
@@ -146,26 +148,17 @@ def _library_sources(library: dict[str, Any], files: Path) -> Iterator[Path]:
             base = files / path.removesuffix("/**").lstrip("/")
             candidates = base.rglob("*") if path.endswith("/**") else [base]
             yield from (p for p in candidates if p.is_file() and "__pycache__" not in p.parts)
+        case {"notebook": {"path": str(path)}}:
+            yield find(path, Path("/"))
         case _:
             raise UnsupportedHere(f"library {library} in a pipeline")
-
-
-def create_schema(spark: Any, catalog: str, schema: str) -> None:
-    """Create a schema unless it is there, and make it the session's current one."""
-    if hasattr(spark, "_conn"):  # sqlframe does not pass such statements on
-        spark._conn.execute(f'create schema if not exists "{catalog}"."{schema}"')
-        spark._conn.execute(f'use "{catalog}"."{schema}"')
-    else:
-        spark.sql(f"create schema if not exists `{catalog}`.`{schema}`")
-        spark.catalog.setCurrentCatalog(catalog)
-        spark.catalog.setCurrentDatabase(schema)
 
 
 def samples_task(request: Request, spark: Any) -> None:
     """Write samples.nyctaxi.trips: 48 made rows, the same each time, some unpaid or unmoved."""
     from pyspark.sql import functions as F
 
-    create_schema(spark, "samples", "nyctaxi")
+    ENGINES[request["engine"]["name"]].create_schema(spark, "samples", "nyctaxi")
     rows = []
     for n in range(48):
         hour = f"2016-02-0{1 + n * n % 7} {n % 24:02}"
@@ -205,24 +198,17 @@ def main(arguments: list[str]) -> int:
     sys.path[:0] = request["libraries"]
     # The first task's process compiles the engine for all; no later one leaves files in workspaces.
     sys.dont_write_bytecode = task != "samples"
+    notebook.task_values.earlier = request.get("values", {})
     try:
         TASKS[task](request, ENGINES[engine["name"]].connect(engine))
     except SystemExit as stop:
         if stop.code not in (None, 0):
             error = _report(stop)
     except BaseException as raised:  # of the user's code: whatever it is, it ends the task
-        error = _report(raised) + (QUICK if _is_of_duckdb(raised) else "")
-    Path(request["result"]).write_text(json.dumps({"ok": not error, "error": error}))
+        error = _report(raised, ENGINES[engine["name"]].limit(raised))
+    result = {"ok": not error, "error": error, "values": notebook.task_values.own}
+    Path(request["result"]).write_text(json.dumps(result, default=str))
     return 0
-
-
-def _is_of_duckdb(error: BaseException) -> bool:
-    """Whether an error comes from what stands in for Spark, not from the user's own code."""
-    source = type(getattr(error, "obj", None) or error).__module__  # of whatever lacks an attribute
-    frames = [
-        frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)
-    ]
-    return any(name.partition(".")[0] in STAND_INS for name in [source, *frames])
 
 
 def _refused(error: BaseException) -> NetworkRefused | None:
@@ -235,12 +221,14 @@ def _refused(error: BaseException) -> NetworkRefused | None:
     return None
 
 
-def _report(error: BaseException) -> str:
-    """An error with its trace, from the user's code on; of what needs a network, that it does."""
+def _report(error: BaseException, limit: str = "") -> str:
+    """An error with its trace, from the user's code on; `limit` says what this machine lacks."""
     if refused := _refused(error):
         return f"UnsupportedHere: {refused}\n"
     frames, package = error.__traceback__, str(Path(__file__).parent)
     while frames and frames.tb_next and frames.tb_frame.f_code.co_filename.startswith(package):
         frames = frames.tb_next
-    trace = "".join(traceback.format_exception(type(error), error, frames))
-    return f"{type(error).__name__}: {error}\n{trace}"
+    is_ours = frames and frames.tb_frame.f_code.co_filename.startswith(package)
+    trace = "" if is_ours else "".join(traceback.format_exception(type(error), error, frames))
+    first = f"{UnsupportedHere.__name__}: {limit}" if limit else f"{type(error).__name__}: {error}"
+    return f"{first}\n{trace}"

@@ -1,23 +1,10 @@
-"""Sessions and pipelines on the rehearsal's Spark Connect server."""
+"""Sessions on the rehearsal's Spark Connect server."""
 
 import os
 import re
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from rehearsal.databricks.task.notebook import UnsupportedHere, missing_in_pipelines
-
-SQL_TABLE = re.compile(
-    r"\bcreate\s+(?:materialized\s+view|streaming\s+table)\s+([\w.`]+)", re.IGNORECASE
-)
-
-# Databricks' own forms, which open-source Spark takes for errors.
-DATABRICKS_SQL = re.compile(
-    r"\bcreate\s+or\s+(refresh|replace)\s+(private\s+)?(materialized|streaming|live|table)"
-    r"|\blive\.\w|\bstream\s*\(|\bexpect\s*\(|\bread_files\s*\(",
-    re.IGNORECASE,
-)
+from rehearsal.databricks.task import errors, sql
 
 
 def connect(engine: dict[str, Any]) -> Any:
@@ -29,6 +16,18 @@ def connect(engine: dict[str, Any]) -> Any:
     DataFrameWriter.saveAsTable = save_as_table
     builder = SparkSession.builder.config("spark.sql.connect.serverStacktrace.enabled", "false")
     return builder.getOrCreate()
+
+
+def create_schema(spark: Any, catalog: str, schema: str) -> None:
+    """Create a schema unless it is there, and make it the session's current one."""
+    spark.sql(f"create schema if not exists `{catalog}`.`{schema}`")
+    spark.catalog.setCurrentCatalog(catalog)
+    spark.catalog.setCurrentDatabase(schema)
+
+
+def drop_table(spark: Any, name: str) -> None:
+    """Drop a table if it is there."""
+    spark.sql(f"drop table if exists {name}")
 
 
 def save_as_table(
@@ -55,65 +54,46 @@ def save_as_table(
         target.append()
 
 
-def run_pipeline(spark: Any, sources: list[Path], request: dict[str, Any]) -> None:
-    """Run a pipeline as `spark-pipelines run` does, in this process instead of a JVM's child."""
-    from pyspark import pipelines
-    from pyspark.pipelines import cli
-
-    vars(pipelines)["__getattr__"] = missing_in_pipelines
-    for source in sources:
-        if source.suffix == ".sql" and DATABRICKS_SQL.search(source.read_text(encoding="utf-8")):
-            raise UnsupportedHere(f"{source}: this SQL is Databricks' own")
-    registry, tables = cli.SparkConnectGraphElementRegistry, list[str]()
-    registry.register_output = _noting_outputs(registry.register_output, tables)
-    registry.register_sql = _noting_sql(registry.register_sql, tables)
-    start_run = cli.start_run
-
-    def start_without_tables(*arguments: Any, **named: Any) -> Any:
-        for table in tables:  # an update empties its tables, which Spark's JDBC catalog cannot
-            spark.sql(f"drop table if exists {table}")
-        return start_run(*arguments, **named)
-
-    cli.start_run = start_without_tables
-    # Globs are relative to the folder of the spec, which handed over like this needs no file there.
-    cli.load_pipeline_spec = lambda path: cli.unpack_pipeline_spec(_spec(sources, request))
-    cli.run(Path(request["files"], "spark-pipeline.yml"), [], False, [], dry=False)
+# What the rehearsal's catalogs lack, and open-source Spark: a workspace has both.
+CATALOGS = re.compile(
+    r"UnsupportedHere|UNSUPPORTED_FEATURE\.TABLE_OPERATION|MISSING_CATALOG_ABILITY|IN_JDBC_CATALOG"
+    r"|Can't get JDBC type|Table does not support \w+|JDBCTable|(JDBC|Jdbc)\w* (does not|cannot)"
+    r"|NOT_SUPPORTED_COMMAND_FOR_V2_TABLE|NOT_SUPPORTED_IN_JDBC_CATALOG"
+)
+# Statements that begin like this are Databricks' own.
+STATEMENTS = re.compile(
+    r"(optimize|vacuum|restore|copy\s+into|clone|refresh|convert\s+to|undrop|grant|revoke|deny"
+    r"|describe\s+(history|detail|volume)|create\s+(or\s+refresh|volume|materialized|streaming"
+    r"|flow|function|catalog|share|connection|live|policy)|alter\s+(volume|catalog|share)"
+    r"|show\s+(volumes|grants|catalogs|shares|users|groups)|apply\s+changes|fsck|generate|list|put"
+    r"|get|remove|execute\s+immediate|create\s+or\s+replace\s+(function|materialized))\b",
+    re.IGNORECASE,
+)
+QUERY = re.compile(r"== SQL.*? ==\n(.*)", re.DOTALL)
+ROUTINE = re.compile(r"(?:routine|function) `(?:[^`]*`\.`)*(\w+)`", re.IGNORECASE)
 
 
-def _noting_outputs(register: Callable[..., None], tables: list[str]) -> Callable[..., None]:
-    """Return `register`, adding the tables that it registers to a list."""
-
-    def register_output(registry: Any, output: Any) -> None:
-        if type(output).__name__ in ("MaterializedView", "StreamingTable"):
-            tables.append(output.name)
-        register(registry, output)
-
-    return register_output
-
-
-def _noting_sql(register: Callable[..., None], tables: list[str]) -> Callable[..., None]:
-    """Return `register`, adding the tables that its SQL creates to a list."""
-
-    def register_sql(registry: Any, text: str, path: Any) -> None:
-        tables.extend(SQL_TABLE.findall(text))
-        register(registry, text, path)
-
-    return register_sql
+def limit(error: BaseException) -> str:
+    """What an error says that open-source Spark or this machine lacks; "" for one of the team's."""
+    if reason := errors.limit(error) or errors.limit_of_tests(error, CATALOGS):
+        return reason
+    if not type(error).__module__.startswith("pyspark."):
+        return ""
+    text = str(error).strip()
+    first = text.partition("\n")[0]
+    if CATALOGS.search(text):
+        return f"the rehearsal's catalogs cannot do what Delta's can: {first}"
+    if "PATH_NOT_FOUND" in text and errors.STORAGE.search(text):
+        return f"the rehearsal has no volumes and no cloud storage: {first}"
+    return only_databricks(text)
 
 
-def _spec(sources: list[Path], request: dict[str, Any]) -> dict[str, Any]:
-    """Return what spark-pipeline.yml would say of a pipeline."""
-    spec, files = request["spec"], request["files"]
-    return {
-        "name": spec.get("name", "pipeline"),
-        "storage": Path(request["scratch"], "storage").as_uri(),
-        "catalog": unquoted(spec["catalog"]),
-        "database": spec["schema"],
-        "configuration": spec.get("configuration", {}),
-        "libraries": [{"glob": {"include": str(source.relative_to(files))}} for source in sources],
-    }
-
-
-def unquoted(catalog: str) -> str:
-    """Return the catalog's name for where no quotes are possible."""
-    return catalog if re.fullmatch(r"\w+", catalog) else re.sub(r"\W", "_", catalog) + "_unquoted"
+def only_databricks(text: str) -> str:
+    """What an error of Spark's parser or analyzer says that only Databricks has, or ""."""
+    query = QUERY.search(text) if "PARSE_SYNTAX_ERROR" in text else None
+    if query and STATEMENTS.match(query[1].strip()):
+        return f"SQL that only Databricks has: {query[1].strip().partition(chr(10))[0]}"
+    routine = ROUTINE.search(text) if "UNRESOL" in text else None
+    if routine and sql.ONLY_DATABRICKS.fullmatch(routine[1]):
+        return f"{routine[1]}() of Databricks SQL"
+    return ""
