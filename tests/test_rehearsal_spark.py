@@ -12,14 +12,17 @@ import sys
 import textwrap
 import time
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from conftest import need_java
-from rehearsal.databricks import compute, spark
+from rehearsal.databricks import compute, reports, spark
+from rehearsal.databricks import workspace as model
 from rehearsal.databricks.compute import Compute, Outcome
+from rehearsal.databricks.job import run_job
 from rehearsal.machine import warm
 
 BUNDLE = "/Workspace/Users/qa@example.com/.bundle/data/qa/files"
@@ -829,6 +832,127 @@ def test_libraries_that_cannot_be_installed(workspace, library, message):
 
     assert outcome.error.startswith("LibraryInstallationFailed: ")
     assert message in outcome.error
+
+
+# --- jobs -----------------------------------------------------------------------------------------
+
+
+class Jobs:
+    """A workspace whose jobs run on an engine."""
+
+    def __init__(self, workspace: Workspace, home: Path):
+        self.model = model.Workspace(model.Storage(home, "https://w.example"), "me@example.com")
+        self.files = self.model.files.root
+        self.compute = Compute(workspace.compute.home, self.files)
+
+    def write(self, path: str, *cells: str) -> str:
+        """Write a notebook; return its path."""
+        file = self.files / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        text = "\n# COMMAND ----------\n".join(map(textwrap.dedent, cells))
+        file.write_text(f"# Databricks notebook source\n{text}")
+        return path
+
+    def notebook(self, key: str, code: str, *needs: object, **more: object) -> dict:
+        """A task that runs a notebook with this code."""
+        path = self.write(f"/Workspace/{key}.py", code)
+        after = [need if isinstance(need, dict) else {"task_key": need} for need in needs]
+        return {
+            "task_key": key,
+            "depends_on": after,
+            "notebook_task": {"notebook_path": path, **more},
+        }
+
+    def run(self, *tasks: dict, ids: tuple[str, str] = ("7", "8"), **parameters: str):
+        return run_job(self.model, self.compute, {"name": "j", "tasks": tasks}, parameters, ids)
+
+
+@pytest.fixture
+def jobs(workspace, tmp_path) -> Jobs:
+    return Jobs(workspace, tmp_path)
+
+
+def test_a_job_of_every_kind_that_runs_here(jobs):
+    values = "dbutils.jobs.taskValues.set('list', [{'n': 1}, {'n': 2}])\n"
+    script = jobs.write("/Workspace/script.py", "import sys\nprint(sys.argv[1:])")
+    inner = jobs.notebook("inner", "print('n', dbutils.widgets.get('n'))")
+    inner["notebook_task"]["base_parameters"] = {"n": "{{input.n}}"}
+    loop = {"inputs": "{{tasks.first.values.list}}", "concurrency": 2, "task": inner}
+    condition = {"op": "EQUAL_TO", "left": "{{tasks.first.values.word}}", "right": "x"}
+    arguments = ["{{job.id}}", "{{job.run_id}}", "{{job.start_time.iso_date}}", "{{task.name}}"]
+    other = {"name": "other", "tasks": [jobs.notebook("child", "print('child')")]}
+    jobs.model.keep("create", "jobs", "99", other)
+
+    run = jobs.run(
+        jobs.notebook("first", f"{values}dbutils.jobs.taskValues.set(key='word', value='x')"),
+        {"task_key": "each", "depends_on": [{"task_key": "first"}], "for_each_task": loop},
+        {"task_key": "if", "depends_on": [{"task_key": "first"}], "condition_task": condition},
+        jobs.notebook("no", "1 / 0", {"task_key": "if", "outcome": "false"}),
+        {
+            "task_key": "yes",
+            "depends_on": [{"task_key": "if", "outcome": "true"}],
+            "spark_python_task": {"python_file": script, "parameters": arguments},
+        },
+        {"task_key": "sub", "run_job_task": {"job_id": 99}},
+    )
+
+    assert (run.failed, run.not_run) == (False, {}), run
+    assert run.states["no"] == "EXCLUDED"
+    assert run.outputs["each"].split() == ["n", "1", "n", "2"]
+    assert run.outputs["sub"] == "child\n"
+    today = datetime.now(UTC).date()
+    assert run.outputs["yes"] == f"['7', '8', '{today}', 'yes']\n"
+
+
+def test_what_reads_a_table_that_was_not_made_is_not_run_either(jobs):
+    query = {"task_key": "make", "sql_task": {"warehouse_id": "1"}}
+    reads = "spark.read.table('qa.nowhere.made').count()"
+
+    alone = jobs.run(jobs.notebook("reader", reads))
+    run = jobs.run(query, jobs.notebook("reader", reads, "make"), jobs.notebook("bad", "1 / 0"))
+
+    assert alone.failed and alone.not_run == {}
+    assert run.not_run.keys() == {"make", "reader"} and run.errors.keys() == {"bad"}
+    assert run.not_run["reader"].startswith("j: make, which may make what it reads, was not run: ")
+
+
+@once
+@pytest.mark.parametrize(
+    ("code", "reports"),
+    [
+        ("raise NutterTestsFailed('1 of 1 failed\\nA.t: BinderException: no\\n')", "not-run.xml"),
+        ("%scala", "not-run.xml"),
+    ],
+)
+def test_tests_that_could_not_run_count_as_skipped(jobs, code, reports):
+    magic = "class NutterTestsFailed(Exception): pass\n" + code
+    notebook = jobs.notebook("nutter", magic.replace("%scala", "\n# MAGIC %scala\n"))
+
+    run = jobs.run(notebook, results="/Workspace/results")
+
+    assert not run.failed and run.not_run.keys() == {"nutter"}
+    (report,) = (jobs.files / "Workspace/results").glob("*.xml")
+    assert report.name == reports and "<skipped" in report.read_text()
+
+
+@once
+def test_a_failed_test_beside_one_that_could_not_run_fails(jobs):
+    text = "2 of 2 failed\\nA.t: BinderException: no\\nA.u: AssertionError: 1\\n"
+    code = f"class NutterTestsFailed(Exception): pass\nraise NutterTestsFailed('{text}')"
+
+    assert jobs.run(jobs.notebook("nutter", code), results="/Workspace/results").failed
+
+
+def test_failures_that_are_limits_are_skipped_in_their_report(tmp_path):
+    suite = '<testsuites failures="1"><testsuite failures="1" tests="2"><testcase name="a"/>'
+    suite += '<testcase name="b"><failure message="x"/></testcase></testsuite></testsuites>'
+    (tmp_path / "A.xml").write_text(suite)
+
+    reports.skip(tmp_path, "why")
+
+    text = (tmp_path / "A.xml").read_text()
+    assert '<skipped message="why"' in text and "<failure" not in text
+    assert 'failures="1"' not in text
 
 
 # --- the server -----------------------------------------------------------------------------------

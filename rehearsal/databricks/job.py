@@ -8,7 +8,6 @@ import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
@@ -16,10 +15,10 @@ from rehearsal.databricks import reports
 from rehearsal.databricks.calls import TASK, recorded
 from rehearsal.databricks.compute import UNSUPPORTED, Compute, Outcome
 from rehearsal.databricks.errors import NotSupported
+from rehearsal.databricks.references import References
 from rehearsal.databricks.task.errors import failures
-from rehearsal.databricks.workspace import Json, Workspace, new_job_id
+from rehearsal.databricks.workspace import Json, Workspace, host_name, new_job_id
 
-REFERENCE = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
 TASK_FAILED = "Workload failed, see run output for details."
 SUCCESS, FAILED, UPSTREAM, EXCLUDED = "SUCCESS", "FAILED", "UPSTREAM_FAILED", "EXCLUDED"
 DISABLED = "DISABLED"
@@ -140,76 +139,6 @@ def need_state(need: Json, run: JobRun) -> str:
     return state
 
 
-class References:
-    """The dynamic values of a run of a job: `{{job.id}}`, `{{tasks.a.values.b}}` and so on.
-
-    docs.databricks.com/aws/en/jobs/dynamic-value-references
-    """
-
-    def __init__(
-        self, job: Json, run: JobRun, parameters: dict[str, str], ids: tuple[str, str]
-    ) -> None:
-        self.job, self.run, self.parameters = job, run, parameters
-        self.task, self.input = "", list[Any]()  # in a loop, the input of this iteration
-        self.started = datetime.now(UTC)
-        self.values: dict[str, Any] = {
-            "job.id": ids[0],
-            "job.run_id": ids[1],
-            "job.name": job.get("name", ""),
-            "job.repair_count": 0,
-            "task.execution_count": 1,
-            "job.trigger.type": "manual",
-        } | {f"job.start_time.{name}": value for name, value in self.times().items()}
-        self.values |= {"job_id": ids[0], "run_id": ids[1]}  # as they were called earlier
-
-    def times(self) -> dict[str, Any]:
-        """The parts of the time when the run started."""
-        started = self.started
-        names = ("year", "month", "day", "hour", "minute", "second")
-        return {
-            "iso_date": started.date().isoformat(),
-            "iso_datetime": started.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "iso_weekday": started.isoweekday(),
-            "is_weekday": str(started.isoweekday() < 6).lower(),
-            "timestamp_ms": int(started.timestamp() * 1000),
-        } | {name: getattr(started, name) for name in names}
-
-    def fill(self, text: str) -> str:
-        """A text with its references replaced. Raises NotSupported for what is not played."""
-        return REFERENCE.sub(lambda match: shown(self.value(match[1], text)), text)
-
-    def value(self, name: str, text: str) -> Any:
-        """What a reference stands for. Raises NotSupported."""
-        match re.split(r"\.(?![^\[]*\])", name):
-            case ["job", "parameters", key] if key.strip("[]") in self.parameters:
-                return self.parameters[key.strip("[]")]
-            case ["input", *fields] if self.input:
-                return part(self.input[0], fields)
-            case ["tasks", task, "values", key] if key in self.run.values.get(task, {}):
-                return self.run.values[task][key]
-            case ["tasks", task, "result_state"] if task in self.run.states:
-                return self.run.states[task].lower()
-            case ["task", "name"]:
-                return self.task
-        if name in self.values:
-            return self.values[name]
-        raise NotSupported(f"the dynamic value reference in {text}")
-
-
-def part(value: Any, fields: list[str]) -> Any:
-    """A field of a value, or the value; None if there is none."""
-    for name in fields:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
-
-
-def shown(value: Any) -> str:
-    """A value as a parameter has it."""
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 class _TaskRunner:
     """Runs the tasks of one run of a job."""
 
@@ -254,10 +183,8 @@ class _TaskRunner:
             return first.removeprefix(UNSUPPORTED)
         if error and all(MISSING.search(failure) for failure in failures(error)):
             # It may be what a task would have made that was not run, in this job or in another one.
-            calls = recorded(self.workspace.storage.home)
-            left_out = [json.loads(call.what) for call in calls if call.command == TASK]
-            names = [task for task, reason in left_out if reason]
-            return f"{names[-1]}, which may make what it reads, was not run: {first}" * bool(names)
+            for task in not_run_before(self.workspace):
+                return f"{task}, which may make what it reads, was not run: {first}"
         return ""
 
     def skip_tests(self, task: Json, reason: str) -> None:
@@ -387,6 +314,14 @@ class _TaskRunner:
             return self.run(task)
         except NotSupported as reason:
             return Outcome(False, "", f"{UNSUPPORTED}{reason}")
+
+
+def not_run_before(workspace: Workspace) -> list[str]:
+    """The tasks of a workspace that were not run so far, in any job."""
+    host = host_name(workspace.storage.host)
+    calls = recorded(workspace.storage.home)
+    tasks = [json.loads(one.what) for one in calls if (one.command, one.host) == (TASK, host)]
+    return [task for task, reason in tasks if reason]
 
 
 def library_name(library: Json) -> str:

@@ -15,6 +15,8 @@ def skip(folder: Path, reason: str) -> None:
         tree = ElementTree.parse(file)
         for suite in tree.iter("testsuite"):
             skip_failures(suite, reason)
+        if "failures" in tree.getroot().attrib:
+            tree.getroot().set("failures", "0")
         tree.write(file, encoding="utf-8")
     if not files:
         suite = ElementTree.Element("testsuite", name="rehearsal", tests="1", failures="0")
