@@ -356,7 +356,7 @@ def test_a_task_that_no_machine_can_run_is_counted_and_stops_nothing(api, monkey
     assert (left_out, count) == (
         [
             "j: sql (sql_task needs a workspace)",
-            "j: dynamic (the dynamic value reference in {{tasks.sql.output.rows}})",
+            "j: dynamic (sql, whose value it takes, was not run)",
         ],
         3,
     )

@@ -22,7 +22,7 @@ from rehearsal.machine import warm
 @pytest.fixture
 def serving(tmp_path, monkeypatch):
     """A function that starts the engine with a shell command in the place of Spark's server."""
-    monkeypatch.setattr(spark, "prepare", lambda engine: Path(sys.executable))
+    monkeypatch.setattr(spark, "prepare", lambda *_: Path(sys.executable))
     for module in (compute, spark):  # no task runs
         monkeypatch.setattr(module, "run_task", lambda *_: Outcome(True, "", ""))
     monkeypatch.setattr(warm, "serving", lambda *_: contextlib.nullcontext())
@@ -230,7 +230,7 @@ def test_an_old_java_is_not_enough(monkeypatch, tmp_path):
 def test_an_environment_is_made_once_for_its_pins(monkeypatch, tmp_path):
     commands = []
 
-    def run(command, check):
+    def run(command, env, check):
         assert check
         commands.append(command)
         (tmp_path / "quick").mkdir(exist_ok=True)
