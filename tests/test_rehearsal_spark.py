@@ -861,6 +861,26 @@ class Jobs:
         return run_job(self.model, self.compute, {"name": "j", "tasks": tasks}, parameters, ids)
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "import socket; socket.create_connection(('evil.example', 80))",
+        """
+        import urllib.request
+        try:
+            urllib.request.urlopen("https://evil.example")
+        except OSError as error:
+            raise RuntimeError("no answer") from error
+        """,
+    ],
+)
+def test_a_task_that_needs_the_network_counts_as_not_run(workspace, cell):
+    outcome = workspace.run(cell)
+
+    why = "evil.example is refused: in a rehearsal nothing leaves this machine"
+    assert outcome[:3] == (False, "", f"UnsupportedHere: {why}\n")
+
+
 @pytest.fixture
 def jobs(workspace, tmp_path) -> Jobs:
     return Jobs(workspace, tmp_path)
