@@ -9,12 +9,13 @@ import argparse
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from rehearsal.databricks import commands, deploy
-from rehearsal.databricks.bundle_schema import resource_class
+from rehearsal.databricks.bundle_schema import KINDS, resource_class
 from rehearsal.databricks.errors import ClientError, NotSupported
 from rehearsal.databricks.runs import run
 from rehearsal.databricks.session import SECRET, Session, say
@@ -28,6 +29,7 @@ class Command(NamedTuple):
     options: frozenset[str] = frozenset()
 
 
+ADVICE = "take the real one with --client PATH"
 OUTPUT = frozenset({"output"})
 BUNDLE = frozenset({"target", "var"})
 COMMANDS = {
@@ -54,7 +56,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raises NotSupported."""
-        raise NotSupported(message)
+        raise NotSupported(f"a call of this form ({message})")
 
 
 def parse(arguments: list[str]) -> tuple[Command, list[str], argparse.Namespace]:
@@ -85,12 +87,12 @@ def parse(arguments: list[str]) -> tuple[Command, list[str], argparse.Namespace]
         if unknown := set_options - command.options:
             raise NotSupported(f"{name} with {', '.join(sorted(unknown))}")
         return command, words[length:], options
-    raise NotSupported("no such command, or other arguments")
+    raise NotSupported("such a command, or its arguments")
 
 
 def warm_up() -> None:
     """Imports what most commands need, once for all of them (see warm.py)."""
-    for kind in ("jobs", "pipelines", "schemas", "volumes"):
+    for kind in KINDS:
         resource_class(kind)
 
 
@@ -100,21 +102,26 @@ def main(arguments: list[str]) -> int:
     A command that the stand-in does not know ends with 1 and a message.
     """
     home, *arguments = arguments
+    call = f"databricks {shlex.join(arguments)}"
     try:
         command, words, options = parse(arguments)
         command.function(Session(Path(home), options), *words)
     except NotSupported as reason:
-        call = f"databricks {_without_secrets(shlex.join(arguments))}"
-        say(f"Error: the rehearsal's stand-in client does not know: {call} ({reason})")
+        _say(f"Error: the rehearsal's stand-in client does not know {reason}: {ADVICE} ({call})")
         return reason.exit_code
     except ClientError as error:
         sys.stderr.write(error.printed)
         return error.exit_code
+    except Exception as error:  # a fault of ours is not to look like the bundle's
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(frame.filename).name}:{frame.lineno}"
+        _say(f"Error: the rehearsal itself has failed: {error!r} at {where}: {ADVICE} ({call})")
+        return 1
     return 0
 
 
-def _without_secrets(text: str) -> str:
-    """A text without the environment's own secrets."""
+def _say(text: str) -> None:
+    """Prints a line without the environment's own secrets."""
     for secret in filter(None, map(os.environ.get, SECRET)):
         text = text.replace(secret, "***")
-    return text
+    say(text)

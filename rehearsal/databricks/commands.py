@@ -30,7 +30,7 @@ def validate(session: Session) -> None:
     """databricks bundle validate [--strict]"""
     error = None
     try:
-        session.load_bundle()
+        session.load_bundle(validating=True)
     except Invalid as invalid:
         error = invalid
     findings = _findings(error, len(session.bundle.warnings))
@@ -96,7 +96,9 @@ def summary(session: Session) -> None:
 
 def plan(session: Session) -> None:
     """databricks bundle plan"""
-    session.load_bundle().place_libraries()
+    bundle = session.load_bundle()
+    bundle.place_libraries()
+    bundle.check_branch()
     planned = make_plan(session, state_of(session))
     session.workspace.record(PLAN, session.bundle.target)
     if session.json:

@@ -7,11 +7,12 @@ import uuid
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from rehearsal.databricks import rules
 from rehearsal.databricks.bundle import VERSION
 from rehearsal.databricks.calls import DEPLOY, DESTROY, RESOURCE
 from rehearsal.databricks.commands import make_plan, state_of
 from rehearsal.databricks.errors import ClientError, Invalid, Killed
-from rehearsal.databricks.plan import State, count, kind_of, replace_references
+from rehearsal.databricks.plan import NAMED_IDS, State, count, kind_of, replace_references
 from rehearsal.databricks.session import Session, say
 from rehearsal.databricks.workspace import Json, Workspace, new_job_id, read_json, write_json
 
@@ -58,7 +59,8 @@ def deploy(session: Session) -> None:
         raise ClientError
     for key, entry in plan["plan"].items():
         if entry["action"] != "skip":
-            say(f"{entry['action'].capitalize()}d {key.removeprefix('resources.')}")
+            verb = entry["action"].removesuffix("_id").capitalize()
+            say(f"{verb}d {key.removeprefix('resources.')}")
     say(f"Files: {files}")
     say("Resources: {} created, {} changed, {} deleted, {} unchanged".format(*count(plan)))
 
@@ -222,12 +224,20 @@ class Deployer:
             elif fault and number >= fault.get("after", 0):
                 errors[key] = fault["message"]
             else:
-                self._apply(key, entries[key])
+                errors |= self._try(key, entries[key])
         if fault.get("killed"):
             raise Killed  # before the state is saved; the lock stays
         if len(errors) < len(order):  # a deployment without a change leaves the serial
             self.state.save()
         return [f"cannot {entries[key]['action']} {key}: {why}" for key, why in errors.items()]
+
+    def _try(self, key: str, entry: Json) -> dict[str, str]:
+        """Does what a plan says of one resource; returns why not, by its key, if it is refused."""
+        try:
+            self._apply(key, entry)
+        except ClientError as refused:
+            return {key: str(refused)}
+        return {}
 
     def _apply(self, key: str, entry: Json) -> None:
         if entry["action"] in ("delete", "recreate"):
@@ -241,12 +251,19 @@ class Deployer:
         dependencies = entry.get("depends_on", [])
         ids = {item["label"]: self.state.id(item["node"]) for item in dependencies}
         settings = replace_references(entry["new_state"]["value"], ids)
+        kind, before = kind_of(key), self.state.id(key)
+        if problem := rules.problem(kind, settings):
+            raise ClientError(problem)
         # The state may hold an id for a "create" too: of a resource that somebody has deleted.
-        id_ = self.state.id(key) if entry["action"] == "update" else _new_id(key, settings)
+        id_ = before if entry["action"] == "update" else _new_id(key, settings)
+        if kind in NAMED_IDS and id_ != before and self.workspace.resources.get(kind, id_):
+            raise ClientError(f"{kind} '{id_}' already exists")
+        if entry["action"] == "update_id":
+            self.workspace.resources.delete(kind, before)
         self.state.resources[key] = {"__id__": id_, "state": settings}
         if dependencies:
             self.state.resources[key]["depends_on"] = dependencies
-        self.workspace.resources.put(kind_of(key), id_, settings)
+        self.workspace.resources.put(kind, id_, settings)
 
     def delete(self, key: str) -> None:
         """Deletes one resource from the workspace and from the state in memory."""
@@ -258,6 +275,9 @@ def _new_id(key: str, settings: Json) -> str:
     """The id of a new resource; permissions have the path of their object."""
     if "object_id" in settings:
         return str(settings["object_id"])
-    if kind_of(key) == "jobs":
+    kind = kind_of(key)
+    if kind in NAMED_IDS:
+        return ".".join(str(settings[name]) for name in NAMED_IDS[kind]).lower()
+    if kind == "jobs":
         return new_job_id()
     return str(uuid.uuid4())

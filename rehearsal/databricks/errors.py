@@ -40,4 +40,7 @@ class Unreachable(ClientError, ConnectionError):
 
 
 class NotSupported(ClientError):
-    """Something that the real client can do and the stand-in cannot."""
+    """Something that the real client can do and the stand-in cannot, and `file:line` of it."""
+
+    def __init__(self, what: str, place: str = "") -> None:
+        super().__init__(f"{what}, at {place}" if place else what)

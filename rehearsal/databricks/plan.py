@@ -4,11 +4,12 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rehearsal.databricks.bundle import VERSION
-from rehearsal.databricks.bundle_yaml import KEYED_LISTS, REFERENCE, leaves
+from rehearsal.databricks.bundle_yaml import REFERENCE, leaves
 from rehearsal.databricks.errors import Invalid, NotSupported
 from rehearsal.databricks.workspace import Json, Workspace, read_json, write_json
 
@@ -70,9 +71,23 @@ class State:
 IMMUTABLE = {
     "pipelines": {"storage"},
     "schemas": {"catalog_name", "name", "storage_root"},
-    "volumes": {"catalog_name", "schema_name", "name", "storage_location", "volume_type"},
+    "volumes": {"catalog_name", "schema_name", "storage_location", "volume_type"},
 }
+RENAMED = ("volumes", "name")  # a change of this field changes the ID with it
+NAMED_IDS = {  # the kinds whose ID is a name, and the fields that it is made of
+    "schemas": ("catalog_name", "name"),
+    "volumes": ("catalog_name", "schema_name", "name"),
+}
+REFERENCE_PARTS = 3  # periods in ${resources.<kind>.<key>.<field>}
 SERVICE_DEFAULTS = ("ALL_SUCCESS", "WORKSPACE")
+# Lists that are compared by a key of their items: the first of these that an item has.
+KEYED_LISTS = {
+    "tasks": "task_key",
+    "job_clusters": "job_cluster_key",
+    "environments": "environment_key",
+    "parameters": "name",
+    "__embed__": "user_name group_name service_principal_name principal",  # permissions, grants
+}
 # The keys in these mappings are names that a user chose.
 NAMED_KEYS = {"base_parameters", "configuration", "custom_tags", "spark_conf", "tags"}
 
@@ -100,6 +115,10 @@ def _verdict(kind: str, path: str, old: Any, new: Any, remote: Any) -> Json:
         return {"action": "skip", "reason": "empty"}
     if old is None and new is None and remote in SERVICE_DEFAULTS:
         return {"action": "skip", "reason": "backend_default"}
+    if path in NAMED_IDS.get(kind, ()) and old == new:  # the service writes names in its own way
+        return {"action": "skip", "reason": "id_field"}
+    if (kind, path) == RENAMED:
+        return {"action": "update_id"}
     return {"action": "recreate" if path in IMMUTABLE.get(kind, ()) else "update"}
 
 
@@ -150,7 +169,8 @@ def count(plan: Json) -> Counts:
     actions = Counter(entry["action"] for entry in plan["plan"].values())
     recreated = actions["recreate"]
     created, deleted = actions["create"] + recreated, actions["delete"] + recreated
-    return Counts(created, actions["update"], deleted, actions["skip"])
+    changed = actions["update"] + actions["update_id"]
+    return Counts(created, changed, deleted, actions["skip"])
 
 
 def replace_references(settings: Json, ids: Mapping[str, str]) -> Json:
@@ -169,12 +189,19 @@ def desired_settings(resources: Mapping[str, Any]) -> dict[str, Json]:
         for name, resource in named.items():
             key = f"resources.{kind}.{name}"
             settings = {k: v for k, v in sorted(resource.items()) if v not in (None, {})}
-            settings.pop("lifecycle", None)
             for part in settings.keys() & {"grants", "permissions"}:
-                owner = f"/{kind}/${{{key}.id}}"
-                desired[f"{key}.{part}"] = {"object_id": owner, "__embed__": settings.pop(part)}
+                entries = [in_order(entry) for entry in settings.pop(part)]
+                if entries:
+                    owner = f"/{kind}/${{{key}.id}}"
+                    desired[f"{key}.{part}"] = {"object_id": owner, "__embed__": entries}
             desired[key] = settings
     return desired
+
+
+def in_order(entry: Json) -> Json:
+    """An entry of permissions or grants, its privileges without doubles and in order."""
+    privileges = entry.get("privileges")
+    return entry | {"privileges": sorted(set(privileges))} if privileges else entry
 
 
 class Planner:
@@ -186,6 +213,7 @@ class Planner:
 
     def plan(self) -> Json:
         """The plan as `bundle plan -o json` shows it. Raises Invalid and NotSupported."""
+        self._check_order()
         entries = self._entries(frozenset())
         recreated = frozenset(
             key for key, entry in entries.items() if entry["action"] == "recreate"
@@ -193,6 +221,17 @@ class Planner:
         if recreated:  # what refers to them will get a new id
             entries = self._entries(recreated)
         return {"plan_version": 2, "cli_version": VERSION, **self.state.version, "plan": entries}
+
+    def _check_order(self) -> None:
+        """Raises Invalid for resources that refer to each other in a circle."""
+        needs = {
+            key: set(self._dependencies(settings).values())
+            for key, settings in self.desired.items()
+        }
+        try:
+            TopologicalSorter(needs).prepare()
+        except CycleError as error:
+            raise Invalid(f"cycle detected: {' refers to '.join(error.args[1])}") from None
 
     def _entries(self, recreated: frozenset[str]) -> dict[str, Json]:
         """The entries by key; the ids of recreated resources are not known yet."""
@@ -211,10 +250,10 @@ class Planner:
         settings, remote = self.desired[key], self._remote(key)
         dependencies = self._dependencies(settings)
         ids = {
-            reference: self.state.id(node)
+            reference: self._value(reference, node, recreated)
             for reference, node in dependencies.items()
-            if node not in recreated and self._remote(node)
         }
+        ids = {reference: value for reference, value in ids.items() if value}
         new_state: Json = {"value": replace_references(settings, ids)}
         if unknown := _with_references(settings, dependencies.keys() - ids.keys()):
             new_state["vars"] = unknown
@@ -241,6 +280,16 @@ class Planner:
             settings["object_id"] = id_  # the client asks the object that it knows
         return settings
 
+    def _value(self, reference: str, node: str, recreated: frozenset[str]) -> str:
+        """What a reference stands for: an ID, or a name of the bundle; "" if not known yet."""
+        field = reference[2:-1].rpartition(".")[2]
+        if field != "id":
+            value = self.desired[node].get(field)
+            if not isinstance(value, str) or REFERENCE.search(value):
+                raise NotSupported(f"the reference {reference}")
+            return value
+        return self.state.id(node) if node not in recreated and self._remote(node) else ""
+
     def _identity(self, key: str) -> Json:
         """The ID of a job or pipeline, as the workspace shows it beside the settings."""
         field = {"jobs": "job_id", "pipelines": "pipeline_id"}.get(kind_of(key))
@@ -251,7 +300,9 @@ class Planner:
         references = {r for *_, value in leaves(settings) for r in _references(value)}
         nodes = {reference: reference[2:].rpartition(".")[0] for reference in sorted(references)}
         for reference, node in nodes.items():
-            if not reference.endswith(".id}"):
+            if reference.count(".") != REFERENCE_PARTS or node in self.state.resources.keys() - (
+                self.desired.keys()
+            ):
                 raise NotSupported(f"the reference {reference}")
             if node not in self.desired:
                 raise Invalid(f'invalid dependency "{reference}", no such node "{node}"')
@@ -260,7 +311,8 @@ class Planner:
 
 def _strongest(actions: set[str]) -> str:
     """The action for a resource with these actions for its fields."""
-    return next((action for action in ("recreate", "update") if action in actions), "skip")
+    order = ("recreate", "update_id", "update")
+    return next((action for action in order if action in actions), "skip")
 
 
 def _references(text: Any) -> list[str]:

@@ -138,6 +138,17 @@ def show(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
 
+def _assignments(pairs: list[str]) -> dict[str, str]:
+    """The variables that `--var name=value` sets. Raises Invalid."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise Invalid(f"unexpected flag value for variable assignment: {pair}")
+    variables = dict(pair.split("=", 1) for pair in pairs)
+    if len(variables) < len(pairs):
+        raise Invalid("--var: a variable has already been assigned a value")
+    return variables
+
+
 class Session:
     """What the commands share. `workspace` is there once somebody has signed in."""
 
@@ -156,17 +167,17 @@ class Session:
         self.workspace = Workspace(storage, user)
         return user
 
-    def load_bundle(self) -> Bundle:
-        """The bundle for the target of the options; prints its warnings. Raises Invalid."""
-        if not Path("databricks.yml").is_file():
-            raise Invalid("Unable to locate the bundle root: databricks.yml not found.")
-        for pair in self.options.var:
-            if "=" not in pair:
-                raise Invalid(f"unexpected flag value for variable assignment: {pair}")
-        variables = dict(pair.split("=", 1) for pair in self.options.var)
+    def load_bundle(self, validating: bool = False) -> Bundle:
+        """The bundle for the target of the options; prints its warnings.
+
+        Raises Invalid; unless it is validated, NotSupported for a bundle with warnings.
+        """
+        variables = _assignments(self.options.var)
         target = self.options.target or os.environ.get("DATABRICKS_BUNDLE_TARGET")
         try:
             self.bundle.load(target, variables, self.connect)
+            if validating:
+                self.bundle.check_files()
         except Unreachable as unreachable:
             raise Invalid(str(unreachable)) from None
         except Refused as refused:
@@ -174,6 +185,8 @@ class Session:
         finally:  # an invalid bundle may have warnings too
             for warning in self.bundle.warnings:
                 say(f"Warning: {warning}\n")
+        if self.bundle.warnings and not validating:
+            raise NotSupported("what becomes of a bundle with warnings")
         return self.bundle
 
     def _invalid(self, refused: Refused) -> Invalid:

@@ -87,16 +87,40 @@ class Storage:
         return {}
 
 
-NOTEBOOK_HEADER = b"# Databricks notebook source"
+NOTEBOOKS = {  # the suffixes of notebooks in source format, their languages, and their first lines
+    ".py": ("PYTHON", b"# Databricks notebook source"),
+    ".sql": ("SQL", b"-- Databricks notebook source"),
+    ".scala": ("SCALA", b"// Databricks notebook source"),
+    ".r": ("R", b"# Databricks notebook source"),
+}
+JUPYTER = ".ipynb"
 SHORT_ROOTS = ("Users", "Shared", "Repos")  # /Users is /Workspace/Users
 
 
 def is_notebook(file: Path) -> bool:
-    """Whether a file is a notebook in Databricks' source format."""
-    if file.suffix != ".py" or not file.is_file():
+    """Whether a file is a notebook: in Databricks' source format, or in Jupyter's."""
+    if not file.is_file():
+        return False
+    if file.suffix == JUPYTER:
+        return _is_jupyter(file)
+    if file.suffix not in NOTEBOOKS:
         return False
     with file.open("rb") as content:
-        return content.readline().rstrip() == NOTEBOOK_HEADER
+        return content.readline().rstrip(b"\r\n") == NOTEBOOKS[file.suffix][1]
+
+
+def _is_jupyter(file: Path) -> bool:
+    try:
+        notebook = json.loads(file.read_bytes())
+        has_parts = "cells" in notebook and "metadata" in notebook
+        return bool(has_parts and notebook["nbformat"] >= 4)
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
+def without_suffix(name: str) -> str:
+    """The name that a workspace gives to a notebook."""
+    return name.rpartition(".")[0]
 
 
 class Files:
@@ -116,14 +140,16 @@ class Files:
             raise ClientError(f"Path ({path}) doesn't start with '/'")
         prefix = "Workspace" if parts[1:2] and parts[1] in SHORT_ROOTS else ""
         file = self.root.joinpath(prefix, *parts[1:])
-        source = file.parent / f"{file.name}.py"
-        return source if is_notebook(source) and not file.exists() else file
+        if file.exists():
+            return file
+        sources = [file.parent / f"{file.name}{suffix}" for suffix in (*NOTEBOOKS, JUPYTER)]
+        return next(filter(is_notebook, sources), file)
 
     def existing(self, path: str) -> Path:
         """Where an existing path is kept. Raises ClientError if there is none."""
         file = self.locate(path)
         # A workspace knows the notebook `sample.py` as `sample` only.
-        if not file.exists() or (is_notebook(file) and path.endswith(".py")):
+        if not file.exists() or (is_notebook(file) and path.endswith(file.suffix)):
             raise ClientError(f"Path ({path}) doesn't exist.")
         return file
 
@@ -131,9 +157,9 @@ class Files:
         """What the workspace's API answers about a file, a notebook or a folder."""
         path = f"/{file.relative_to(self.root)}"
         if is_notebook(file):
-            path = path.removesuffix(".py")
+            path = without_suffix(path)
             entry = {"object_id": int(stable_id(path)), "object_type": "NOTEBOOK", "path": path}
-            return {"language": "PYTHON"} | entry
+            return {"language": NOTEBOOKS.get(file.suffix, ("PYTHON",))[0]} | entry
         object_type = "DIRECTORY" if file.is_dir() else "FILE"
         return {"object_id": int(stable_id(path)), "object_type": object_type, "path": path}
 

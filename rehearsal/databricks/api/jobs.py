@@ -1,6 +1,6 @@
 """The API's jobs. docs.databricks.com/api/workspace/jobs"""
 
-from rehearsal.databricks.api.protocol import Reply, Request, Routes, missing
+from rehearsal.databricks.api.protocol import Reply, Request, Routes, accepted, missing
 from rehearsal.databricks.workspace import Json, Workspace, new_job_id
 
 PAGE = 100  # tasks of one answer
@@ -10,7 +10,7 @@ def create(workspace: Workspace, request: Request) -> Reply:
     """Creates a job."""
     settings, id_ = request.json, new_job_id()
     settings.pop("access_control_list", None)
-    workspace.keep("create", "jobs", id_, settings)
+    workspace.keep("create", "jobs", id_, accepted("jobs", settings))
     return {"job_id": int(id_)}
 
 
@@ -59,7 +59,7 @@ def reset(workspace: Workspace, request: Request) -> Reply:
     before = found(workspace, id_)
     if "run_as" in before:
         settings.setdefault("run_as", before["run_as"])
-    workspace.keep("update", "jobs", id_, settings)
+    workspace.keep("update", "jobs", id_, accepted("jobs", settings))
     return {}
 
 

@@ -21,10 +21,7 @@ def create(workspace: Workspace, request: Request) -> Reply:
 def settings(request: Request) -> Json:
     """The settings that a request has. Raises ApiError."""
     asked = {name: value for name, value in request.json.items() if name not in REQUEST_ONLY}
-    if "." in asked.get("schema", asked.get("target", "")):
-        message = "The name of a schema cannot contain periods."
-        raise ApiError(400, "INVALID_PARAMETER_VALUE", message)
-    return asked
+    return protocol.accepted("pipelines", asked)
 
 
 def found(workspace: Workspace, id_: str) -> Json:

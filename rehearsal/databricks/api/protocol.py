@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from rehearsal.databricks import rules
 from rehearsal.databricks.real_client import Note
 from rehearsal.databricks.workspace import Json, Workspace
 
@@ -37,6 +38,13 @@ class Given(dict[str, Any]):
 
     def __missing__(self, name: str) -> Any:
         raise ApiError(400, "INVALID_PARAMETER_VALUE", f"'{name}' is missing")
+
+
+def accepted(kind: str, settings: Json) -> Json:
+    """A resource's settings. Raises ApiError for those that the service refuses."""
+    if problem := rules.problem(kind, settings):
+        raise ApiError(400, "INVALID_PARAMETER_VALUE", problem)
+    return settings
 
 
 def found(workspace: Workspace, kind: str, id_: str, message: str) -> Json:
