@@ -138,7 +138,7 @@ FIELDS = {
     "PrivilegeAssignment": "principal privileges",
 }
 # The client knows these fields of jobs and pipelines, too, which the package has not.
-BESIDE_THE_PACKAGE = {"deployment", "edit_mode", "format"}
+BESIDE_THE_PACKAGE = {"deployment", "edit_mode", "format", "id", "url"}
 MAY_BE_EMPTY = ("default", "left", "right")  # the client sends these texts as they are
 TYPE_NAMES: dict[Any, str] = {Map: "map", Seq: "sequence", str: "string"}
 SHOWN = 150  # characters of a list of fields in a message
